@@ -1,0 +1,32 @@
+"""What the notebooks share: data, models, training, plotting, verdicts.
+
+Importing the package starts TensorFlow with its log switched off, so that no
+notebook stores start-up messages.
+"""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def _start_tensorflow_quietly() -> None:
+    # TensorFlow's C++ code writes straight to file descriptor 2, which neither
+    # log levels nor Python's sys.stderr reach; so the descriptor is redirected.
+    saved = os.dup(2)
+    with Path(os.devnull).open("w") as null:
+        os.dup2(null.fileno(), 2)
+        try:
+            import tensorflow as tf
+
+            tf.config.list_physical_devices("GPU")
+            # Its warnings on retracing are no news here: every other batch size is
+            # a program of its own.
+            tf.get_logger().setLevel("ERROR")
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+
+
+_start_tensorflow_quietly()

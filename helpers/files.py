@@ -1,0 +1,43 @@
+"""Where the notebooks' figures, tables and records go, and how they get there whole."""
+
+import os
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def plots(notebook: str) -> Path:
+    """Folder for what a notebook saves, made if it is missing.
+
+    Below ``plots/``, or below the folder that the variable ``BN_PLOTS`` names, so
+    that tests and reports leave the committed files alone.
+    """
+    folder = Path(os.environ.get("BN_PLOTS") or ROOT / "plots") / notebook
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: an old version survives a full disk.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; names the file and says that nothing was changed.
+    """
+    temporary = None
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            temporary = Path(file.name)
+            file.write(content)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise OSError(
+            error.errno,
+            f"cannot save {path.name} in {path.parent.name}/ ({error.strerror}); "
+            "what was there is unchanged: free space or allow writing, then run again",
+        ) from error

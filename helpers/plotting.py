@@ -1,0 +1,194 @@
+"""One style for all figures; figures from tidy frames; showing and saving them."""
+
+import base64
+import html
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from IPython.display import display
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from helpers import files
+from helpers.verdicts import t_interval
+
+__all__ = [
+    "COLOURS", "DASHES", "label_lines", "learning_curves", "show", "show_table",
+    "t_interval", "use_style",
+]  # fmt: skip
+
+# Dark blue, orange, teal, purple: apart in hue for the common colour-vision
+# deficiencies and in lightness on a grey print; dashes tell the arms apart as well.
+COLOURS = {"batch norm": "#12436d", "plain": "#cf5a12", "layer norm": "#1f8a82"}
+DASHES = {"batch norm": "", "plain": (4, 1.5), "layer norm": (1, 1)}
+_RESOLUTION = 160  # dots per inch of saved figures
+
+
+def use_style() -> None:
+    """Set the project's figure style; call it once, at the top of a notebook."""
+    sns.set_theme(
+        context="notebook",
+        style="ticks",
+        rc={
+            "figure.dpi": 80,
+            "savefig.dpi": _RESOLUTION,
+            "figure.constrained_layout.use": True,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "grid.color": "#e3e3e3",
+            "grid.linewidth": 0.8,
+            "axes.edgecolor": "#555555",
+            "axes.titlelocation": "left",
+            "axes.titleweight": "bold",
+            "axes.titlesize": 12,
+            "axes.labelsize": 11,
+            "xtick.labelsize": 10,
+            "ytick.labelsize": 10,
+            "legend.frameon": False,
+            "image.cmap": "Greys",
+        },
+    )
+
+
+def show(figure: Figure, path: Path, alt: str) -> None:
+    """Save a figure as PNG and display it with alternative text.
+
+    Parameters
+    ----------
+    figure : closed afterwards.
+    path : where to save it, ending in ``.png``; an old file survives a failure.
+    alt : one sentence that states what the figure shows; also its plain text.
+    """
+    with io.BytesIO() as buffer:
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+        png = buffer.getvalue()
+    width = round(figure.get_figwidth() * mpl.rcParams["figure.dpi"])
+    plt.close(figure)
+    files.write(path, png)
+    display(
+        {"image/png": base64.b64encode(png).decode(), "text/plain": f"Figure: {alt}"},
+        metadata={"image/png": {"alt": alt, "width": width}},
+        raw=True,
+    )
+
+
+def show_table(
+    frame: pd.DataFrame,
+    path: Path,
+    caption: str,
+    formats: Mapping[str, str] | None = None,
+) -> None:
+    """Save a table as CSV, unrounded, and display it with a caption.
+
+    Parameters
+    ----------
+    frame : its index becomes row headers.
+    path : where to save it, ending in ``.csv``.
+    caption : one sentence that says what the table holds.
+    formats : format string of each column that needs one, as for ``str.format``.
+    """
+    files.write(path, frame.to_csv().encode())
+    text = frame.copy().astype(object)
+    for column, style in (formats or {}).items():
+        text[column] = [style.format(value) for value in frame[column]]
+    style = text.style.set_caption(html.escape(caption)).set_table_attributes(
+        'class="bn-table"'
+    )
+    display(
+        {
+            "text/html": style.to_html(uuid=path.stem),
+            "text/plain": f"{caption}\n{text.to_string()}",
+        },
+        raw=True,
+    )
+
+
+def learning_curves(frame: pd.DataFrame, *, colours: Mapping = COLOURS) -> Figure:
+    """Loss and accuracy against epochs, training beside validation, an arm a colour.
+
+    Parameters
+    ----------
+    frame : runs as :func:`helpers.training.train` returns them.
+    colours : colour of each model; the first is labelled topmost.
+
+    Lines are means over seeds, bands their 95 % t intervals, thin lines the runs.
+    """
+    splits = {"train": "training images", "validation": "validation images"}
+    figure, grid = plt.subplots(2, 2, figsize=(10, 6.4), sharex=True, sharey="row")
+    ends = {}
+    for axes, metric in zip(grid, ("loss", "accuracy"), strict=True):
+        for axis, (split, title) in zip(axes, splits.items(), strict=True):
+            ends[axis] = curve(
+                axis, frame, "epoch", f"{split}_{metric}", colours=colours
+            )
+            axis.set(xlabel="", ylabel="", title=f"{metric.capitalize()}, {title}")
+    for axis in grid[1]:
+        axis.set_xlabel("epoch")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    grid[0, 0].set_ylabel("cross-entropy (nats)")
+    grid[1, 0].set_ylabel("share of images correct")
+    for axis, places in ends.items():
+        label_lines(axis, places, colours)
+    return figure
+
+
+def curve(
+    axis: Axes, frame: pd.DataFrame, x: str, y: str, *, colours: Mapping = COLOURS
+) -> dict[str, tuple[float, float]]:
+    """Draw a mean line and its 95 % t band per model, the single runs behind.
+
+    Returns
+    -------
+    The end point of each model's line, for :func:`label_lines`.
+    """
+    models = [model for model in colours if model in set(frame["model"])]
+    sns.lineplot(
+        frame, x=x, y=y, hue="model", hue_order=models, palette=dict(colours),
+        style="model", dashes={model: DASHES.get(model, "") for model in models},
+        errorbar=t_interval, err_kws={"alpha": 0.2, "linewidth": 0},
+        linewidth=2.2, legend=False, ax=axis,
+    )  # fmt: skip
+    for (model, _), run in frame.groupby(["model", "seed"]):
+        axis.plot(run[x], run[y], color=colours[model], linewidth=0.6, alpha=0.35)
+    means = frame.groupby(["model", x])[y].mean()
+    return {model: (means[model].index[-1], means[model].iloc[-1]) for model in models}
+
+
+def label_lines(
+    axis: Axes, ends: Mapping[str, tuple[float, float]], colours: Mapping = COLOURS
+) -> None:
+    """Write each line's name beside its end, moved apart where names would overlap.
+
+    Call it last: it measures the finished figure.
+
+    Parameters
+    ----------
+    ends : name and end point, in data coordinates, of each line.
+    """
+    axis.figure.draw_without_rendering()
+    names = sorted(ends, key=lambda name: ends[name][1])
+    pixels = [axis.transData.transform(ends[name])[1] for name in names]
+    gap = 13 * axis.figure.dpi / 72
+    places = np.array(pixels, dtype=float)
+    for index in range(1, len(places)):
+        places[index] = max(places[index], places[index - 1] + gap)
+    places -= (places - pixels).mean()  # push up and down alike
+    for name, pixel, place in zip(names, pixels, places, strict=True):
+        axis.annotate(
+            name,
+            ends[name],
+            xytext=(5, (place - pixel) * 72 / axis.figure.dpi),
+            textcoords="offset points",
+            color=colours[name],
+            va="center",
+            fontweight="bold",
+            fontsize=10,
+            annotation_clip=False,
+        )

@@ -1,0 +1,421 @@
+"""Train Keras models over seeds and settings, fast, into one tidy DataFrame.
+
+The images stay in one tensor and an epoch's shuffled indices come in as one
+(updates, batch) tensor, so that a whole stretch of training is a single compiled
+program. Models, layers, losses and optimizers are Keras' own.
+"""
+
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from tqdm import tqdm
+
+from helpers.data import Dataset
+
+Builder = Callable[[], keras.Model]
+
+EVALUATION_BATCH = 2_500
+
+
+def epoch_order(seed: int, epoch: int, size: int) -> np.ndarray:
+    """Order in which an epoch visits the training images, the same for every model.
+
+    Returns
+    -------
+    Permutation of ``range(size)``, int32, fixed by ``seed`` and ``epoch`` (from 1).
+    """
+    return np.random.default_rng([seed, epoch]).permutation(size).astype(np.int32)
+
+
+def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Logits of a model in inference mode, shape (n, classes), float32."""
+    return _logits(_inference(model), tf.constant(images)).numpy()
+
+
+def train(
+    builders: Mapping[str, Builder],
+    dataset: Dataset,
+    *,
+    seeds: Iterable[int],
+    epochs: int | None = None,
+    updates: int | None = None,
+    batch_size: int = 64,
+    optimizer: str | keras.optimizers.Optimizer = "adam",
+    learning_rate: float | None = None,
+    measure_every: int | None = None,
+    at_end: Callable[[str, int, keras.Model], None] | None = None,
+) -> pd.DataFrame:
+    """Train every builder's model from every seed and measure as training goes.
+
+    The runs are paired: for one seed all models see the same batches in the same
+    order, and start from the same kernels where their builders allow. The models
+    take turns in one process, so that a slow moment of the machine falls on all of
+    them. An epoch's last, smaller batch is trained too.
+
+    Parameters
+    ----------
+    builders : name of each model and the function that builds it, returning logits.
+    dataset : train, validation and test images and labels.
+    seeds : one run of every model for each.
+    epochs, updates : the budget of a run, one of the two.
+    batch_size : images an update.
+    optimizer : a Keras optimizer or its name; copied, never changed.
+    learning_rate : replaces the optimizer's own.
+    measure_every : updates between measurements; ``None`` measures after each epoch.
+    at_end : called with name, seed and trained model at the end of each run.
+
+    Returns
+    -------
+    A row per model, seed and measurement: ``model``, ``seed``, ``epoch`` (may be
+    fractional), ``updates``; ``loss`` (cross-entropy, nats) and ``accuracy`` of
+    ``train_``, ``validation_`` and ``test_``, in inference mode and over the whole
+    split: validation in every row, training at the ends of epochs, test in a run's
+    last row, NaN elsewhere; ``seconds`` of training so far, compilation and
+    measurement apart; ``diverged``, true from the measurement
+    at which a loss is no longer finite. Such a run is not trained further; its last
+    measurement is repeated.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, before anything is trained.
+    """
+    setting = {
+        "epochs": epochs,
+        "updates": updates,
+        "batch_size": batch_size,
+        "optimizer": optimizer,
+        "learning_rate": learning_rate,
+        "measure_every": measure_every,
+    }
+    return _study(builders, dataset, [setting], seeds, at_end)
+
+
+def sweep(
+    builders: Mapping[str, Builder],
+    dataset: Dataset,
+    settings: Iterable[Mapping[str, Any]],
+    *,
+    seeds: Iterable[int],
+    **common: Any,
+) -> pd.DataFrame:
+    """Train every builder's model under every setting from every seed.
+
+    Parameters
+    ----------
+    builders, dataset, seeds : as for :func:`train`.
+    settings : keyword arguments of :func:`train`, one mapping a setting; for a grid
+        use ``sklearn.model_selection.ParameterGrid``.
+    common : keyword arguments of :func:`train` that all settings share.
+
+    Returns
+    -------
+    The frame of :func:`train` with one column more for each key of the settings.
+
+    Raises
+    ------
+    ValueError
+        If the grid is empty, a setting stands twice, or an argument is out of range,
+        before anything is trained.
+    """
+    settings = [dict(setting) for setting in settings]
+    if not settings:
+        raise ValueError("the grid is empty: give at least one setting to sweep over")
+    if any(setting in settings[:index] for index, setting in enumerate(settings)):
+        raise ValueError("a setting stands twice in the grid: give each one once")
+    at_end = common.pop("at_end", None)
+    return _study(
+        builders,
+        dataset,
+        [common | setting for setting in settings],
+        seeds,
+        at_end,
+        columns=list(dict.fromkeys(key for setting in settings for key in setting)),
+    )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What one setting comes to: batches, optimizer, and where to measure."""
+
+    batch_size: int
+    updates_per_epoch: int
+    points: tuple[int, ...]
+    optimizer: keras.optimizers.Optimizer
+    learning_rate: float | None
+
+    @property
+    def total(self) -> int:
+        return self.points[-1]
+
+    def stretches(self) -> Iterable[tuple[int, int, int]]:
+        """Epoch, first and last update within it, of each stretch between stops."""
+        per_epoch = self.updates_per_epoch
+        ends = sorted({*self.points, *range(per_epoch, self.total, per_epoch)})
+        for start, end in zip([0, *ends], ends, strict=False):
+            epoch = start // per_epoch
+            yield epoch + 1, start - epoch * per_epoch, end - epoch * per_epoch
+
+
+class _Program:
+    """A model and its compiled training loop, started afresh for each run."""
+
+    def __init__(self, build: Builder, optimizer: keras.optimizers.Optimizer):
+        self.build = build
+        self.model = build()
+        self.optimizer = _copy(optimizer)
+        self.optimizer.build(self.model.trainable_variables)
+        self.optimizer_start = [
+            variable.numpy() for variable in self.optimizer.variables
+        ]
+        self.loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        self.loop = tf.function(self._loop, jit_compile=True)
+        self.inference = _inference(self.model)
+
+    def compile(self, images: tf.Tensor, labels: tf.Tensor, batch_size: int) -> None:
+        """Compile for full batches and for the rest of an epoch, training nothing."""
+        full, rest = divmod(len(images), batch_size)
+        shapes = [(full, batch_size)] + [(1, rest)] * (rest > 0)
+        try:
+            for shape in shapes:
+                self.advance(images, labels, tf.zeros(shape, tf.int32), 0, 0)
+        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
+            warnings.warn(
+                "XLA cannot compile this training here: it runs uncompiled, with the "
+                "same results, more slowly.",
+                stacklevel=2,
+            )
+            self.loop = tf.function(self._loop)
+
+    def restart(self, seed: int, learning_rate: float | None) -> None:
+        """Set weights and optimizer to what a newly built model would start with."""
+        keras.utils.set_random_seed(seed)
+        for variable, start in zip(
+            self.model.variables, self.build().variables, strict=True
+        ):
+            variable.assign(start)
+        for variable, start in zip(
+            self.optimizer.variables, self.optimizer_start, strict=True
+        ):
+            variable.assign(start)
+        if learning_rate is not None:
+            self.optimizer.learning_rate = learning_rate
+
+    def advance(self, images, labels, batches, start: int, stop: int) -> float:
+        """Train on ``batches[start:stop]`` and return the sum of their losses."""
+        return float(
+            self.loop(images, labels, batches, tf.constant(start), tf.constant(stop))
+        )
+
+    def _loop(self, images, labels, batches, start, stop):
+        total = tf.constant(0.0)
+        index = start
+        # `while`, not `tf.range`: XLA would compile anew for every other range.
+        while index < stop:
+            batch = batches[index]
+            total += self._update(tf.gather(images, batch), tf.gather(labels, batch))
+            index += 1
+        return total
+
+    def _update(self, images, labels):
+        variables = self.model.trainable_variables
+        with tf.GradientTape() as tape:
+            loss = self.loss(labels, self.model(images, training=True))
+            if self.model.losses:
+                loss += tf.add_n(self.model.losses)
+        self.optimizer.apply(tape.gradient(loss, variables), variables)
+        return loss
+
+    def score(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[float, float]:
+        """Loss and accuracy in inference mode."""
+        logits = _logits(self.inference, images)
+        accuracy = np.mean(np.argmax(logits, axis=-1) == labels.numpy())
+        return float(self.loss(labels, logits)), float(accuracy)
+
+
+class _Run:
+    """One model on its way through one plan: its clock, its rows, whether it lives."""
+
+    def __init__(self, program: _Program, data: Mapping, labels: Mapping[str, Any]):
+        self.program, self.data, self.labels = program, data, labels
+        self.seconds, self.diverged, self.rows = 0.0, False, []
+
+    def advance(self, stretches: Sequence[tuple[tf.Tensor, int, int]]) -> None:
+        if self.diverged:
+            return
+        began = time.perf_counter()
+        losses = [
+            self.program.advance(*self.data["train"], *stretch) for stretch in stretches
+        ]
+        self.seconds += time.perf_counter() - began
+        self.diverged = not np.isfinite(losses).all()
+
+    def measure(self, updates: int, updates_per_epoch: int, last: bool) -> None:
+        due = {
+            "train": last or updates % updates_per_epoch == 0,
+            "validation": True,
+            "test": last,
+        }
+        scores = {}
+        for split, now in due.items():
+            loss = accuracy = np.nan
+            if now:
+                loss, accuracy = self.program.score(*self.data[split])
+                self.diverged |= not np.isfinite(loss)
+            scores |= {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
+        self.rows.append(
+            self.labels
+            | {"epoch": updates / updates_per_epoch, "updates": updates}
+            | scores
+            | {"seconds": self.seconds, "diverged": self.diverged}
+        )
+
+
+def _study(builders, dataset, settings, seeds, at_end, columns=()) -> pd.DataFrame:
+    """Run all settings; every argument is checked before the first is trained."""
+    seeds = list(seeds)
+    if not builders:
+        raise ValueError("there is no model to train: give at least one builder")
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds must be different and at least one, not {seeds}")
+    for split in ("train", "validation", "test"):
+        if not np.isfinite(getattr(dataset, split).images).all():
+            raise ValueError(
+                f"the {split} images hold NaN or infinity: clean them first"
+            )
+    plans = [_plan(len(dataset.train), **setting) for setting in settings]
+
+    data = {
+        split: (
+            tf.constant(getattr(dataset, split).images),
+            tf.constant(getattr(dataset, split).labels),
+        )
+        for split in ("train", "validation", "test")
+    }
+    programs: dict[tuple[str, str], _Program] = {}
+    rows = []
+    work = len(builders) * len(seeds) * sum(plan.total for plan in plans)
+    # On stdout and not left behind, the bar leaves no trace in a stored notebook.
+    with tqdm(
+        total=work, unit="update", file=sys.stdout, leave=False, delay=2, ncols=80
+    ) as bar:
+        for setting, plan in zip(settings, plans, strict=True):
+            values = {key: setting[key] for key in columns}
+            kind = str(plan.optimizer.get_config())
+            for name, build in builders.items():
+                if (name, kind) not in programs:
+                    programs[name, kind] = _Program(build, plan.optimizer)
+                programs[name, kind].compile(*data["train"], plan.batch_size)
+            for seed in seeds:
+                runs = [
+                    _Run(
+                        programs[name, kind],
+                        data,
+                        values | {"model": name, "seed": seed},
+                    )
+                    for name in builders
+                ]
+                _run_together(runs, plan, seed, bar)
+                for name, run in zip(builders, runs, strict=True):
+                    rows.append(run.rows)
+                    if at_end is not None:
+                        at_end(name, seed, run.program.model)
+    order = {name: position for position, name in enumerate(builders)}
+    rows.sort(key=lambda run: order[run[0]["model"]])
+    return pd.DataFrame([row for run in rows for row in run])
+
+
+def _run_together(runs: Sequence[_Run], plan: _Plan, seed: int, bar: tqdm) -> None:
+    """Train the models of one seed, stretch by stretch, taking turns."""
+    size = int(runs[0].data["train"][1].shape[0])
+    full = size // plan.batch_size
+    for run in runs:
+        run.program.restart(seed, plan.learning_rate)
+    done, current = 0, 0
+    for epoch, start, stop in plan.stretches():
+        if epoch != current:
+            current = epoch
+            order = epoch_order(seed, epoch, size)
+            cut = full * plan.batch_size
+            batches = tf.constant(order[:cut].reshape(full, plan.batch_size))
+            rest = tf.constant(order[cut:].reshape(1, -1))
+        stretches = [(batches, start, min(stop, full))] if start < full else []
+        if stop > full:
+            stretches.append((rest, 0, 1))
+        done += stop - start
+        # Forwards, then backwards: no model always runs first.
+        for run in runs if epoch % 2 else reversed(runs):
+            run.advance(stretches)
+            bar.update(stop - start)
+        if done in plan.points:
+            for run in runs:
+                run.measure(done, plan.updates_per_epoch, done == plan.total)
+
+
+def _plan(
+    size: int,
+    *,
+    epochs: int | None = None,
+    updates: int | None = None,
+    batch_size: int = 64,
+    optimizer: str | keras.optimizers.Optimizer = "adam",
+    learning_rate: float | None = None,
+    measure_every: int | None = None,
+) -> _Plan:
+    """Check one setting and work out what it comes to."""
+    if not 1 <= batch_size <= size:
+        raise ValueError(
+            f"batch_size must be from 1 to the {size} training images, not {batch_size}"
+        )
+    if (epochs is None) == (updates is None):
+        raise ValueError("give the budget as epochs or as updates, one of the two")
+    for name, value in (
+        ("epochs", epochs),
+        ("updates", updates),
+        ("measure_every", measure_every),
+    ):
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be at least 1, not {value}")
+    if learning_rate is not None and not learning_rate > 0:
+        raise ValueError(f"learning_rate must be positive, not {learning_rate}")
+    per_epoch = -(-size // batch_size)
+    total = updates or epochs * per_epoch
+    every = measure_every or per_epoch
+    return _Plan(
+        batch_size,
+        per_epoch,
+        (*range(every, total, every), total),
+        _copy(optimizer),
+        learning_rate,
+    )
+
+
+def _copy(optimizer: str | keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    try:
+        optimizer = keras.optimizers.get(optimizer)
+    except ValueError:
+        raise ValueError(
+            f"unknown optimizer {optimizer!r}: give a Keras optimizer or its name, "
+            "such as 'adam' or 'sgd'"
+        ) from None
+    return type(optimizer).from_config(optimizer.get_config())
+
+
+def _inference(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
+    return tf.function(lambda images: model(images, training=False))
+
+
+def _logits(inference: Callable, images: tf.Tensor) -> tf.Tensor:
+    # In pieces, so that the activations of a large split need little memory.
+    pieces = range(0, len(images), EVALUATION_BATCH)
+    return tf.concat(
+        [inference(images[at : at + EVALUATION_BATCH]) for at in pieces], 0
+    )
