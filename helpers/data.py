@@ -29,7 +29,7 @@ CLASS_NAMES = {
 }
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False)
 class Split:
     """Read-only `images`, float32 (n, 28, 28), and their `labels`, int32 (n,)."""
 

@@ -1,7 +1,6 @@
 """Where the notebooks' figures, tables and records go, and how they get there whole."""
 
 import os
-import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,18 +25,15 @@ def write(path: Path, content: bytes) -> None:
     OSError
         If it cannot be written; names the file and says that nothing was changed.
     """
-    temporary = None
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            temporary = Path(file.name)
-            file.write(content)
-        temporary.chmod(0o644)
+        temporary.write_bytes(content)
         temporary.replace(path)
     except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
         raise OSError(
             error.errno,
             f"cannot save {path.name} in {path.parent.name}/ ({error.strerror}); "
             "what was there is unchanged: free space or allow writing, then run again",
         ) from error
+    finally:
+        temporary.unlink(missing_ok=True)

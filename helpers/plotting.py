@@ -3,7 +3,7 @@
 import base64
 import html
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -14,6 +14,7 @@ import seaborn as sns
 from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 from helpers import files
 from helpers.verdicts import t_interval
@@ -25,9 +26,9 @@ __all__ = [
 
 # Dark blue, orange, teal, purple: apart in hue for the common colour-vision
 # deficiencies and in lightness on a grey print; dashes tell the arms apart as well.
-COLOURS = {"batch norm": "#12436d", "plain": "#cf5a12", "layer norm": "#1f8a82"}
+COLOURS = {"batch norm": "#12436d", "plain": "#bf4b0b", "layer norm": "#0f655f"}
 DASHES = {"batch norm": "", "plain": (4, 1.5), "layer norm": (1, 1)}
-_RESOLUTION = 160  # dots per inch of saved figures
+_RESOLUTION = 150  # dots per inch of saved figures
 
 
 def use_style() -> None:
@@ -66,9 +67,13 @@ def show(figure: Figure, path: Path, alt: str) -> None:
     path : where to save it, ending in ``.png``; an old file survives a failure.
     alt : one sentence that states what the figure shows; also its plain text.
     """
-    with io.BytesIO() as buffer:
-        figure.savefig(buffer, format="png", metadata={"Software": None})
-        png = buffer.getvalue()
+    with io.BytesIO() as drawn, io.BytesIO() as packed:
+        figure.savefig(drawn, format="png")
+        # 256 colours look the same and keep the notebooks small.
+        Image.open(drawn).convert("RGB").quantize(256).save(
+            packed, "png", optimize=True
+        )
+        png = packed.getvalue()
     width = round(figure.get_figwidth() * mpl.rcParams["figure.dpi"])
     plt.close(figure)
     files.write(path, png)
@@ -98,8 +103,11 @@ def show_table(
     text = frame.copy().astype(object)
     for column, style in (formats or {}).items():
         text[column] = [style.format(value) for value in frame[column]]
-    style = text.style.set_caption(html.escape(caption)).set_table_attributes(
-        'class="bn-table"'
+    style = text.style.format(escape="html").format_index(escape="html")
+    style = (
+        style.format_index(escape="html", axis=1)
+        .set_caption(html.escape(caption))
+        .set_table_attributes('class="bn-table"')
     )
     display(
         {
@@ -148,6 +156,7 @@ def curve(
     -------
     The end point of each model's line, for :func:`label_lines`.
     """
+    frame = frame[np.isfinite(frame[y])]
     models = [model for model in colours if model in set(frame["model"])]
     sns.lineplot(
         frame, x=x, y=y, hue="model", hue_order=models, palette=dict(colours),
@@ -159,6 +168,58 @@ def curve(
         axis.plot(run[x], run[y], color=colours[model], linewidth=0.6, alpha=0.35)
     means = frame.groupby(["model", x])[y].mean()
     return {model: (means[model].index[-1], means[model].iloc[-1]) for model in models}
+
+
+def points(
+    axis: Axes, frame: pd.DataFrame, x: str, y: str, *, colours: Mapping = COLOURS
+) -> None:
+    """Draw a mean and its 95 % t interval per category and model, side by side."""
+    models = [model for model in colours if model in set(frame["model"])]
+    sns.pointplot(
+        frame, x=x, y=y, hue="model", hue_order=models, palette=dict(colours),
+        dodge=0.18 * len(models), linestyles="none", capsize=0.15,
+        markers=["o", "s", "D", "^"][: len(models)],
+        errorbar=t_interval, err_kws={"linewidth": 1.5}, ax=axis,
+    )  # fmt: skip
+    sns.move_legend(axis, "best", title=None)
+
+
+def interval(axis: Axes, values: pd.Series, height: float, colour: str) -> None:
+    """Draw the mean of some values and its 95 % t interval lengthwise, as a dot."""
+    low, high = t_interval(values)
+    middle = values.mean()
+    axis.errorbar(
+        middle, height, xerr=[[middle - low], [high - middle]], fmt="o", capsize=4,
+        color=colour, markeredgecolor="white", markersize=9, zorder=5,
+    )  # fmt: skip
+
+
+def confusions(tables: Mapping[str, np.ndarray], class_names: Sequence[str]) -> Figure:
+    """Confusion tables side by side, their diagonals left out, on one scale.
+
+    Parameters
+    ----------
+    tables : name and (classes, classes) counts, true classes in rows, of each model.
+    class_names : names of the classes, in the order of the rows.
+    """
+    wrong = {
+        name: np.where(np.eye(len(table), dtype=bool), 0, table)
+        for name, table in tables.items()
+    }
+    highest = max(table.max() for table in wrong.values())
+    figure, axes = plt.subplots(1, len(tables), figsize=(11, 5.6), sharey=True)
+    for axis, (name, table) in zip(axes, wrong.items(), strict=True):
+        sns.heatmap(
+            table, mask=np.eye(len(table), dtype=bool), vmin=0, vmax=highest,
+            cmap="Blues", annot=True, fmt=".0f", annot_kws={"size": 9}, square=True,
+            cbar=False, linewidths=0.5, ax=axis,
+            xticklabels=class_names, yticklabels=class_names,
+        )  # fmt: skip
+        axis.set(title=name, xlabel="predicted class")
+        axis.tick_params(left=False, bottom=False)
+        axis.grid(False)
+    axes[0].set_ylabel("true class")
+    return figure
 
 
 def label_lines(

@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import keras
@@ -150,7 +151,14 @@ class _Plan:
     updates_per_epoch: int
     points: tuple[int, ...]
     optimizer: keras.optimizers.Optimizer
-    learning_rate: float | None
+
+    @property
+    def kind(self) -> str:
+        """What a compiled program depends on: all of the optimizer but a plain rate."""
+        config = self.optimizer.get_config() | {"name": type(self.optimizer).__name__}
+        if isinstance(config["learning_rate"], float):
+            del config["learning_rate"]
+        return str(config)
 
     @property
     def total(self) -> int:
@@ -168,9 +176,14 @@ class _Plan:
 class _Program:
     """A model and its compiled training loop, started afresh for each run."""
 
-    def __init__(self, build: Builder, optimizer: keras.optimizers.Optimizer):
-        self.build = build
-        self.model = build()
+    def __init__(
+        self,
+        build: Builder,
+        image_shape: tuple[int, ...],
+        optimizer: keras.optimizers.Optimizer,
+    ):
+        self.build, self.image_shape = build, image_shape
+        self.model = self._new_model()
         self.optimizer = _copy(optimizer)
         self.optimizer.build(self.model.trainable_variables)
         self.optimizer_start = [
@@ -179,6 +192,12 @@ class _Program:
         self.loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         self.loop = tf.function(self._loop, jit_compile=True)
         self.inference = _inference(self.model)
+
+    def _new_model(self) -> keras.Model:
+        model = self.build()
+        if not model.built:
+            model.build((None, *self.image_shape))
+        return model
 
     def compile(self, images: tf.Tensor, labels: tf.Tensor, batch_size: int) -> None:
         """Compile for full batches and for the rest of an epoch, training nothing."""
@@ -195,19 +214,24 @@ class _Program:
             )
             self.loop = tf.function(self._loop)
 
-    def restart(self, seed: int, learning_rate: float | None) -> None:
+    def restart(self, seed: int, optimizer: keras.optimizers.Optimizer) -> None:
         """Set weights and optimizer to what a newly built model would start with."""
         keras.utils.set_random_seed(seed)
-        for variable, start in zip(
-            self.model.variables, self.build().variables, strict=True
-        ):
+        new = self._new_model()
+        if new is self.model:
+            raise ValueError(
+                "a builder returned the same model twice: it must build a new one "
+                "each time, as `lambda: helpers.models.mlp()` does"
+            )
+        for variable, start in zip(self.model.variables, new.variables, strict=True):
             variable.assign(start)
         for variable, start in zip(
             self.optimizer.variables, self.optimizer_start, strict=True
         ):
             variable.assign(start)
-        if learning_rate is not None:
-            self.optimizer.learning_rate = learning_rate
+        rate = optimizer.get_config()["learning_rate"]
+        if isinstance(rate, float):
+            self.optimizer.learning_rate = rate
 
     def advance(self, images, labels, batches, start: int, stop: int) -> float:
         """Train on ``batches[start:stop]`` and return the sum of their losses."""
@@ -284,8 +308,12 @@ def _study(builders, dataset, settings, seeds, at_end, columns=()) -> pd.DataFra
     seeds = list(seeds)
     if not builders:
         raise ValueError("there is no model to train: give at least one builder")
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds must be different and at least one, not {seeds}")
+    whole = all(isinstance(seed, Integral) and seed >= 0 for seed in seeds)
+    if not seeds or not whole or len(set(seeds)) < len(seeds):
+        raise ValueError(
+            f"seeds must be different whole numbers from 0, at least one, not {seeds}"
+        )
+    seeds = [int(seed) for seed in seeds]
     for split in ("train", "validation", "test"):
         if not np.isfinite(getattr(dataset, split).images).all():
             raise ValueError(
@@ -308,16 +336,17 @@ def _study(builders, dataset, settings, seeds, at_end, columns=()) -> pd.DataFra
         total=work, unit="update", file=sys.stdout, leave=False, delay=2, ncols=80
     ) as bar:
         for setting, plan in zip(settings, plans, strict=True):
-            values = {key: setting[key] for key in columns}
-            kind = str(plan.optimizer.get_config())
+            values = {key: setting.get(key) for key in columns}
             for name, build in builders.items():
-                if (name, kind) not in programs:
-                    programs[name, kind] = _Program(build, plan.optimizer)
-                programs[name, kind].compile(*data["train"], plan.batch_size)
+                key = name, plan.kind
+                if key not in programs:
+                    shape = data["train"][0].shape[1:]
+                    programs[key] = _Program(build, shape, plan.optimizer)
+                programs[key].compile(*data["train"], plan.batch_size)
             for seed in seeds:
                 runs = [
                     _Run(
-                        programs[name, kind],
+                        programs[name, plan.kind],
                         data,
                         values | {"model": name, "seed": seed},
                     )
@@ -338,7 +367,7 @@ def _run_together(runs: Sequence[_Run], plan: _Plan, seed: int, bar: tqdm) -> No
     size = int(runs[0].data["train"][1].shape[0])
     full = size // plan.batch_size
     for run in runs:
-        run.program.restart(seed, plan.learning_rate)
+        run.program.restart(seed, plan.optimizer)
     done, current = 0, 0
     for epoch, start, stop in plan.stretches():
         if epoch != current:
@@ -371,9 +400,10 @@ def _plan(
     measure_every: int | None = None,
 ) -> _Plan:
     """Check one setting and work out what it comes to."""
-    if not 1 <= batch_size <= size:
+    if not isinstance(batch_size, Integral) or not 1 <= batch_size <= size:
         raise ValueError(
-            f"batch_size must be from 1 to the {size} training images, not {batch_size}"
+            f"batch_size must be a whole number from 1 to the {size} training images, "
+            f"not {batch_size}"
         )
     if (epochs is None) == (updates is None):
         raise ValueError("give the budget as epochs or as updates, one of the two")
@@ -382,31 +412,35 @@ def _plan(
         ("updates", updates),
         ("measure_every", measure_every),
     ):
-        if value is not None and value < 1:
-            raise ValueError(f"{name} must be at least 1, not {value}")
-    if learning_rate is not None and not learning_rate > 0:
-        raise ValueError(f"learning_rate must be positive, not {learning_rate}")
+        if value is not None and (not isinstance(value, Integral) or value < 1):
+            raise ValueError(f"{name} must be a whole number from 1, not {value}")
+    optimizer = _copy(optimizer)
+    if learning_rate is not None:
+        if not 0 < learning_rate < np.inf:
+            raise ValueError(f"learning_rate must be positive, not {learning_rate}")
+        try:
+            optimizer.learning_rate = learning_rate
+        except TypeError:
+            raise ValueError(
+                "the optimizer has a learning-rate schedule: leave learning_rate out"
+            ) from None
     per_epoch = -(-size // batch_size)
     total = updates or epochs * per_epoch
     every = measure_every or per_epoch
-    return _Plan(
-        batch_size,
-        per_epoch,
-        (*range(every, total, every), total),
-        _copy(optimizer),
-        learning_rate,
-    )
+    return _Plan(batch_size, per_epoch, (*range(every, total, every), total), optimizer)
 
 
 def _copy(optimizer: str | keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
     try:
-        optimizer = keras.optimizers.get(optimizer)
+        found = keras.optimizers.get(optimizer)
     except ValueError:
+        found = None
+    if found is None:
         raise ValueError(
             f"unknown optimizer {optimizer!r}: give a Keras optimizer or its name, "
             "such as 'adam' or 'sgd'"
-        ) from None
-    return type(optimizer).from_config(optimizer.get_config())
+        )
+    return type(found).from_config(found.get_config())
 
 
 def _inference(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:

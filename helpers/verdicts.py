@@ -193,8 +193,8 @@ def record(verdicts: Iterable[Verdict], folder: Path) -> None:
 
 def final(frame: pd.DataFrame, column: str) -> pd.DataFrame:
     """Last value of a column in each run: a row a seed, a column a model."""
-    last = frame.sort_values("updates").groupby(["seed", "model"])[column].last()
-    return last.unstack("model")
+    last = frame.sort_values("updates").groupby(["seed", "model"]).tail(1)
+    return last.pivot(index="seed", columns="model", values=column)
 
 
 def reach(frame: pd.DataFrame, threshold: float, at: str = "updates") -> pd.DataFrame:

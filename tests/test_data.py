@@ -7,7 +7,6 @@ import shutil
 import struct
 import subprocess
 import sys
-import time
 import zlib
 from dataclasses import FrozenInstanceError
 from pathlib import Path
@@ -221,18 +220,15 @@ def test_arrays_and_attributes_are_locked(dataset):
         dataset.train = dataset.test
 
 
+def test_splits_compare_and_hash_by_identity(dataset):
+    assert dataset.train == dataset.train
+    assert dataset.train != data.Split(dataset.train.images, dataset.train.labels)
+    assert len({dataset, dataset.train, dataset.test}) == 3
+
+
 def test_a_dataset_prints_sizes_not_pixels(dataset):
     assert "train=<55,000 images>, validation=<5,000 images>" in repr(dataset)
     assert len(repr(dataset)) < 300
-
-
-def test_loading_takes_under_two_seconds(name):
-    seconds = []
-    for _ in range(2):
-        start = time.process_time()
-        data.load(name)
-        seconds.append(time.process_time() - start)
-    assert min(seconds) < 2
 
 
 def test_loading_needs_no_keras():
@@ -445,19 +441,24 @@ def test_idx_is_parsed():
 @pytest.mark.parametrize(
     "wrong",
     [
-        b"",
-        IDX[:4],
-        IDX[:10],
         IDX[:-1],
         IDX + b"\0",
         b"\0\0\x08\x01" + IDX[4:],
         b"\0\0\x0d\x03" + IDX[4:],
         b"\1" + IDX[1:],
     ],
+    ids=["short", "long", "dimensions", "type", "magic"],
 )
 def test_what_is_not_idx_is_refused(wrong):
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="Not an IDX file") as caught:
         data._parse_idx(wrong, 3)
+    assert_one_sentence(caught.value)
+
+
+@pytest.mark.parametrize("length", [0, 1, 4, 10, 15])
+def test_an_incomplete_idx_header_is_refused(length):
+    with pytest.raises(ValueError):
+        data._parse_idx(IDX[:length], 3)
 
 
 # ------------------------------------------------------------------ no data folder

@@ -1,0 +1,39 @@
+# Python 3.11–3.13, make and pip are all that is assumed: each command sets up .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+# Written last, so that an interrupted installation is not taken for a finished one.
+READY := .venv/.ready
+
+.PHONY: help .venv report test lab refresh
+
+help: ## Show this list
+	@sed -n 's/^\([.a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
+
+.venv: $(READY) ## Create the environment alone
+
+$(READY): requirements.txt requirements-dev.txt constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { \
+	  echo "Python 3.11, 3.12 or 3.13 is needed and '$(PYTHON)' is not one of them: name it, as in 'make report PYTHON=python3.12'."; \
+	  exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  -r requirements.txt -r requirements-dev.txt -c constraints.txt
+	@# So that a plain 'jupyter nbconvert --to html' makes the offline pages too.
+	mkdir -p .venv/etc/jupyter
+	ln -sf ../../../tools/nbconvert_config.py .venv/etc/jupyter/jupyter_nbconvert_config.py
+	touch $@
+
+report: $(READY) ## Execute a copy of every notebook and export it to build/html/
+	$(BIN)/python -m tools.report
+
+test: $(READY) ## Check style, run the tests, re-run and compare every notebook
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest --nbval -n 2 --dist loadfile notebooks
+
+lab: $(READY) ## Open the notebooks in JupyterLab
+	$(BIN)/jupyter lab notebooks
+
+refresh: $(READY) ## Re-execute notebooks in place (NOTEBOOKS="notebooks/03_….ipynb", else all)
+	$(BIN)/python -m tools.refresh $(NOTEBOOKS)

@@ -1,0 +1,80 @@
+"""The networks under study: their layers, their sizes, their shared start."""
+
+import keras
+import numpy as np
+import pytest
+
+from helpers import models
+
+NORMALIZATIONS = [None, *models.NORMALIZATIONS]
+
+
+def kernels(seed, *arguments, **options):
+    keras.utils.set_random_seed(seed)
+    weights = models.mlp(*arguments, **options).get_weights()
+    return [array for array in weights if array.ndim == 2]
+
+
+@pytest.mark.parametrize(
+    ("normalization", "parameters"),
+    [
+        # (784 + 1) * 256 + (256 + 1) * 128 + (128 + 1) * 10
+        (None, 235_146),
+        # The biases of the hidden layers give way to gamma, beta, and for batch
+        # normalization to a moving mean and variance: 384 of each.
+        ("batch", 235_146 - 384 + 4 * 384),
+        ("layer", 235_146 - 384 + 2 * 384),
+    ],
+)
+def test_parameters_are_those_counted_by_hand(normalization, parameters):
+    model = models.mlp(normalization=normalization)
+    assert model.count_params() == parameters
+    assert model.output_shape == (None, 10)
+
+
+@pytest.mark.parametrize("normalization", models.NORMALIZATIONS)
+def test_blocks_are_dense_without_bias_then_normalization_then_activation(
+    normalization,
+):
+    model = models.mlp((5, 4), normalization=normalization, activation="tanh")
+    layer = models.NORMALIZATIONS[normalization]
+    block = [keras.layers.Dense, layer, keras.layers.Activation]
+    expected = [keras.layers.Flatten, *block, *block, keras.layers.Dense]
+    assert [type(layer) for layer in model.layers] == expected
+    dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
+    assert [layer.use_bias for layer in dense] == [False, False, True]
+    assert model.layers[3].activation is keras.activations.tanh
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_the_model_returns_logits(normalization):
+    model = models.mlp((8,), normalization=normalization, input_shape=(4, 4))
+    logits = model(np.random.default_rng(0).normal(size=(50, 4, 4))).numpy()
+    assert logits.min() < 0 < logits.max()
+    assert not np.allclose(logits.sum(axis=1), 1)
+
+
+@pytest.mark.parametrize("initializer", ["he_normal", keras.initializers.HeNormal()])
+def test_one_seed_gives_all_normalizations_the_same_kernels(initializer):
+    options = {"kernel_initializer": initializer, "input_shape": (3, 3)}
+    plain, *normalized = (
+        kernels(3, (9, 9), normalization=kind, **options) for kind in NORMALIZATIONS
+    )
+    for other in normalized:
+        np.testing.assert_equal(other, plain)
+    assert not np.array_equal(plain[0], plain[1])  # each layer draws its own
+    assert not np.array_equal(plain[0], kernels(4, (9, 9), **options)[0])
+
+
+def test_the_hidden_layers_take_the_initializer():
+    first, second, output = kernels(
+        1, (6, 5), kernel_initializer=keras.initializers.Constant(0.5)
+    )
+    assert (first == 0.5).all()
+    assert (second == 0.5).all()
+    assert output.std() > 0
+
+
+def test_an_unknown_normalization_is_named_with_the_choices():
+    with pytest.raises(ValueError, match="'group': choose None, 'batch', 'layer'"):
+        models.mlp(normalization="group")

@@ -1,0 +1,228 @@
+"""Figures and tables: what is saved, what is displayed, what can be told apart."""
+
+import base64
+import io
+from itertools import combinations
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+from matplotlib.collections import PolyCollection
+from PIL import Image
+
+from helpers import plotting, verdicts
+
+
+@pytest.fixture(autouse=True)
+def style():
+    mpl.use("Agg")
+    with mpl.rc_context():
+        plotting.use_style()
+        yield
+    plt.close("all")
+
+
+@pytest.fixture
+def shell(tmp_path_factory, monkeypatch):
+    """Run inside IPython, as a notebook's cell does."""
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path_factory.mktemp("ipython")))
+    yield InteractiveShell.instance()
+    InteractiveShell.clear_instance()
+
+
+def runs(last=(0.90, 0.91, 0.97), seeds=5):
+    """Make the frame of `train` with three arms that end at these accuracies."""
+    random = np.random.default_rng(0)
+    return pd.DataFrame(
+        {
+            "model": model,
+            "seed": seed,
+            "epoch": float(epoch),
+            "updates": 10 * epoch,
+            **{
+                f"{part}_{metric}": level + epoch / 100 + 0.005 * random.normal()
+                for part in ("train", "validation")
+                for metric, level in (("loss", 1 - accuracy), ("accuracy", accuracy))
+            },
+        }
+        for model, accuracy in zip(plotting.COLOURS, last, strict=True)
+        for seed in range(seeds)
+        for epoch in (1, 2, 3)
+    )
+
+
+# --- show ----------------------------------------------------------------------------
+
+
+def test_show_saves_and_displays_one_png_with_its_alternative_text(tmp_path, shell):
+    figure, axis = plt.subplots(figsize=(3, 2))
+    axis.plot([0, 1])
+    path = tmp_path / "line.png"
+    with capture_output() as captured:
+        plotting.show(figure, path, "A line rises from 0 to 1.")
+
+    (output,) = captured.outputs
+    assert captured.stdout == captured.stderr == ""
+    assert set(output.data) == {"image/png", "text/plain"}
+    assert output.data["text/plain"] == "Figure: A line rises from 0 to 1."
+    assert output.metadata["image/png"]["alt"] == "A line rises from 0 to 1."
+    png = path.read_bytes()
+    assert base64.b64decode(output.data["image/png"]) == png
+    image = Image.open(io.BytesIO(png)).convert("RGB")
+    assert image.width >= 1.5 * output.metadata["image/png"]["width"]  # sharp
+    assert len(image.getcolors(1 << 20)) > 2  # something is drawn
+    assert not plt.fignum_exists(figure.number)
+
+
+def test_the_same_figure_has_the_same_bytes(tmp_path, shell):
+    with capture_output():
+        for name in ("one.png", "two.png"):
+            figure = plotting.learning_curves(runs())
+            plotting.show(figure, tmp_path / name, "Curves.")
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+
+
+# --- tables --------------------------------------------------------------------------
+
+
+def test_a_table_is_saved_unrounded_and_displayed_formatted(tmp_path, shell):
+    frame = pd.DataFrame(
+        {"accuracy": [2 / 3, 0.1 + 0.2], "epochs": [3, 10]},
+        index=pd.Index(["batch norm", "plain"], name="model"),
+    )
+    path = tmp_path / "results.csv"
+    with capture_output() as captured:
+        plotting.show_table(
+            frame, path, "Accuracy < 1 & epochs.", {"accuracy": "{:.1%}"}
+        )
+
+    saved = pd.read_csv(path, index_col="model", dtype=str)
+    pd.testing.assert_frame_equal(
+        saved.map(float), frame.astype(float), check_exact=True
+    )
+    (output,) = captured.outputs
+    text, page = output.data["text/plain"], output.data["text/html"]
+    assert text.startswith("Accuracy < 1 & epochs.\n")
+    assert "66.7%" in text
+    assert "<caption>Accuracy &lt; 1 &amp; epochs.</caption>" in page
+    for cell in ("66.7%", "30.0%", "10"):
+        assert f">{cell}</td>" in page
+    for heading in ("accuracy", "epochs", "batch norm", "plain"):
+        assert f">{heading}</th>" in page
+    assert frame["accuracy"].dtype == float  # the caller's frame is left alone
+
+
+def test_a_table_shows_text_as_it_is(tmp_path, shell):
+    frame = pd.DataFrame({"layer": ["<lambda>"]}, index=["a & b"])
+    with capture_output() as captured:
+        plotting.show_table(frame, tmp_path / "layers.csv", "Layers.")
+    page = captured.outputs[0].data["text/html"]
+    assert "&lt;lambda&gt;" in page
+    assert "a &amp; b" in page
+
+
+# --- learning curves -----------------------------------------------------------------
+
+
+def test_the_bands_are_the_intervals_of_the_verdicts():
+    frame = runs()
+    figure = plotting.learning_curves(frame)
+    columns = ["train_loss", "validation_loss", "train_accuracy", "validation_accuracy"]
+    for axis, column in zip(figure.axes, columns, strict=True):
+        bands = [a for a in axis.collections if isinstance(a, PolyCollection)]
+        for band, model in zip(bands, plotting.COLOURS, strict=True):
+            corners = pd.DataFrame(band.get_paths()[0].vertices, columns=["x", "y"])
+            drawn = corners.groupby("x")["y"].agg(["min", "max"]).to_numpy()
+            values = frame[frame["model"] == model].groupby("epoch")[column]
+            expected = np.array([verdicts.t_interval(run) for _, run in values])
+            np.testing.assert_allclose(drawn, expected)
+
+
+def labels(figure):
+    """Each axis' labels with the rectangles they take in the finished figure."""
+    figure.draw_without_rendering()
+    return [
+        {text.get_text(): text.get_window_extent() for text in axis.texts}
+        for axis in figure.axes
+    ]
+
+
+@pytest.mark.parametrize(
+    "last", [(0.9, 0.9, 0.9), (0.9, 0.901, 0.97), (0.97, 0.8, 0.6), (0.9, 0.95, 0.95)]
+)
+def test_labels_stand_apart_and_inside_the_figure(last):
+    figure = plotting.learning_curves(runs(last))
+    for axis, found in zip(figure.axes, labels(figure), strict=True):
+        assert set(found) == set(plotting.COLOURS)
+        for one, other in combinations(found.values(), 2):
+            assert not one.overlaps(other)
+        for box in found.values():
+            assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+            for neighbour in set(figure.axes) - {axis}:
+                assert not box.overlaps(neighbour.get_window_extent())
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("loss", [np.nan, np.inf])
+@pytest.mark.parametrize("lost", ["epoch > 0", "epoch > 1", "epoch > 1 and seed == 2"])
+def test_runs_that_diverged_do_not_spoil_the_others(loss, lost):
+    frame = runs()
+    lost = frame.query(f"model == 'plain' and {lost}").index
+    frame.loc[lost, ["train_loss", "validation_loss"]] = loss
+    figure = plotting.learning_curves(frame)
+    for found in labels(figure):
+        for name in ("batch norm", "layer norm"):
+            assert np.isfinite(found[name].extents).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_single_runs_are_drawn_through_measurements_that_skip_a_metric():
+    frame = runs()
+    frame.loc[frame["epoch"] == 2, ["train_loss", "train_accuracy"]] = np.nan
+    figure = plotting.learning_curves(frame)
+    thin = [line for line in figure.axes[0].lines if line.get_linewidth() < 1]
+    assert len(thin) == 15
+    assert all(np.isfinite(line.get_ydata()).all() for line in thin)
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_seed_draws_lines_without_bands():
+    figure = plotting.learning_curves(runs(seeds=1))
+    assert all(len(found) == 3 for found in labels(figure))
+
+
+# --- the palette ---------------------------------------------------------------------
+
+
+def luminance(colour):
+    """Relative luminance of the Web Content Accessibility Guidelines."""
+    rgb = np.array(mpl.colors.to_rgb(colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return linear @ [0.2126, 0.7152, 0.0722]
+
+
+def lightness(colour):
+    """CIE L* above .9 % luminance, which is all a palette needs."""
+    return 116 * np.cbrt(luminance(colour)) - 16
+
+
+@pytest.mark.parametrize("colour", plotting.COLOURS.values(), ids=plotting.COLOURS)
+def test_labels_in_an_arms_colour_are_readable_on_white(colour):
+    assert 1.05 / (luminance(colour) + 0.05) >= 4.5
+
+
+@pytest.mark.parametrize("colour", verdicts._COLOURS.values(), ids=verdicts._COLOURS)
+def test_white_is_readable_on_a_verdicts_colour(colour):
+    assert 1.05 / (luminance(colour) + 0.05) >= 4.5
+
+
+def test_arms_stay_apart_on_a_grey_print():
+    for one, other in combinations(plotting.COLOURS, 2):
+        colours = plotting.COLOURS[one], plotting.COLOURS[other]
+        difference = abs(lightness(colours[0]) - lightness(colours[1]))
+        assert difference >= 8, (one, other)
+    assert len(set(map(str, plotting.DASHES.values()))) == len(plotting.DASHES)

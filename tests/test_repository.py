@@ -1,0 +1,196 @@
+"""What must hold of the files as they are committed."""
+
+import csv
+import hashlib
+import re
+import subprocess
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+MARKDOWN = [*ROOT.glob("*.md"), ROOT / "data" / "README.md"]
+PLOTS = [path for path in (ROOT / "plots").rglob("*") if path.is_file()]
+VERDICTS = "claim,verdict,effect,low,high,margin,unit,n_seeds,section"
+
+LOCAL_PATH = re.compile(r"/(?:root|tmp|work|home/\w+|Users/\w+)/|[A-Z]:\\+Users")
+REGISTRY = re.compile(r"pypi\.org|pythonhosted\.org|npmjs\.org|--(?:extra-)?index-url")
+MEASURED = re.compile(r"\b0\.\d{3,}\b|\b\d{2}\.\d+ ?%")
+LINK = re.compile(r"\]\(<?([^)#>\s]+)|(?:href|src)=\"([^\"#]+)")
+HEADING = re.compile(r"^(#{1,6}) +(.+?)\s*$", re.MULTILINE)
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem, scope="module")
+def path(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def nb(path):
+    return nbformat.read(path, as_version=4)
+
+
+@pytest.fixture(params=[*NOTEBOOKS, *MARKDOWN], ids=lambda path: path.name)
+def document(request):
+    """A file with text, and that text."""
+    file = request.param
+    if file.suffix == ".ipynb":
+        return file, prose(nbformat.read(file, as_version=4))
+    return file, file.read_text(encoding="utf-8")
+
+
+def prose(nb) -> str:
+    cells = [cell.source for cell in nb.cells if cell.cell_type == "markdown"]
+    return "\n\n".join(cells)
+
+
+def headings(nb) -> list[tuple[int, str]]:
+    text = re.sub(r"(?ms)^```.*?^```", "", prose(nb))
+    return [(len(marks), title) for marks, title in HEADING.findall(text)]
+
+
+def code(nb) -> list:
+    return [
+        cell for cell in nb.cells if cell.cell_type == "code" and cell.source.strip()
+    ]
+
+
+def tags(cell) -> set[str]:
+    return set(cell.metadata.get("tags", []))
+
+
+def texts(cell) -> str:
+    """Return all text a cell's outputs show, HTML and tracebacks included."""
+    parts = []
+    for output in cell.outputs:
+        parts += [output.get("text", ""), *output.get("traceback", [])]
+        parts += [v for k, v in output.get("data", {}).items() if k.startswith("text/")]
+    return "\n".join(parts)
+
+
+def test_notebook_was_executed_once_in_order(nb):
+    counts = [cell.execution_count for cell in code(nb)]
+    assert counts
+    assert counts == list(range(1, len(counts) + 1))
+
+
+def test_notebook_follows_the_skeleton(nb):
+    levels = [level for level, _ in headings(nb)]
+    titles = [title for _, title in headings(nb)]
+    assert levels.count(1) == 1
+    assert levels[0] == 1
+    jumps = [b for a, b in zip(levels, levels[1:], strict=False) if b > a + 1]
+    assert not jumps, "a heading skips a level"
+    assert re.search(r"^\*Answers\b", prose(nb), re.MULTILINE), "no *Answers* line"
+    assert any("parameters" in tags(cell) for cell in code(nb))
+    assert "What we saw" in titles
+    assert "References" in titles
+
+
+def test_code_is_short_enough_to_read(nb):
+    for number, cell in enumerate(code(nb), 1):
+        lines = cell.source.splitlines()
+        assert len(lines) <= 25, f"code cell {number} is long"
+        assert max(map(len, lines)) <= 88, f"code cell {number} is wide"
+        assert not lines[-1].rstrip().endswith(";"), f"code cell {number} ends in ;"
+
+
+def test_outputs_are_clean(nb):
+    for number, cell in enumerate(code(nb), 1):
+        for output in cell.outputs:
+            allowed = "raises-exception" in tags(cell)
+            assert output.output_type != "error" or allowed, f"error in cell {number}"
+            assert output.get("name") != "stderr", f"stderr in code cell {number}"
+        assert "Warning" not in texts(cell), f"a warning in code cell {number}"
+        assert not LOCAL_PATH.search(texts(cell)), f"a local path in cell {number}"
+
+
+def test_images_have_alt_text(nb):
+    for number, cell in enumerate(code(nb), 1):
+        for output in cell.outputs:
+            if "image/png" in output.get("data", {}):
+                alt = output.metadata.get("image/png", {}).get("alt", "")
+                assert len(alt) >= 30, f"an image of code cell {number}: {alt!r}"
+
+
+def test_at_least_half_of_the_text_outputs_are_compared(nb):
+    with_text = [cell for cell in code(nb) if texts(cell).strip()]
+    free = [c for c in with_text if tags(c) & {"nbval-ignore-output", "nbval-skip"}]
+    assert len(free) <= len(with_text) / 2
+
+
+def test_notebook_is_small(path):
+    assert path.stat().st_size <= 1_500_000
+
+
+def test_links_and_images_resolve(document):
+    file, text = document
+    for link in ("".join(pair) for pair in LINK.findall(text)):
+        if not re.match(r"\w+:", link):
+            assert (file.parent / link).exists(), f"{file.name} links to {link}"
+    assert not re.search(r"!\[\s*\]|<img(?![^>]*alt=)", text), "an image without alt"
+
+
+def test_prose_has_no_measured_number_and_no_bm(document):
+    _, text = document
+    assert not MEASURED.search(text), "a number that looks measured, typed by hand"
+    assert not re.search(r"\\bm\b", text), r"MathJax lacks \bm: write \boldsymbol"
+
+
+def test_readme_pictures_come_from_plots():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    pictures = re.findall(r"!\[[^]]*\]\(([^)\s]+)|<img[^>]*src=\"([^\"]+)", readme)
+    assert all("".join(pair).startswith("plots/") for pair in pictures)
+
+
+def test_plots_belong_to_a_notebook():
+    owners = {path.stem for path in NOTEBOOKS} | {"bench"}
+    assert {path.relative_to(ROOT / "plots").parts[0] for path in PLOTS} <= owners
+
+
+@pytest.mark.parametrize("record", sorted((ROOT / "plots").glob("*/verdicts.csv")))
+def test_verdicts_name_the_section_they_come_from(record):
+    with record.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert rows
+    for row in rows:
+        assert ",".join(row) == VERDICTS
+        name, _, anchor = row["section"].partition("#")
+        notebook = nbformat.read(ROOT / "notebooks" / name, as_version=4)
+        assert anchor in {title.replace(" ", "-") for _, title in headings(notebook)}
+
+
+def test_data_are_what_their_checksums_say():
+    sums = (ROOT / "data" / "SHA256SUMS").read_text().splitlines()
+    listed = {name.lstrip("*"): digest for digest, name in map(str.split, sums)}
+    stored = {str(p.relative_to(ROOT / "data")) for p in (ROOT / "data").rglob("*.gz")}
+    assert set(listed) == stored
+    for name, digest in listed.items():
+        content = (ROOT / "data" / name).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == digest, name
+
+
+def test_nothing_committed_names_this_machine():
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    listing = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if listing.returncode:
+        pytest.skip("not a git clone")
+    for name in filter(None, listing.stdout.split("\0")):
+        file = ROOT / name
+        if not file.is_file() or file.suffix in {".gz", ".png"}:
+            continue
+        text = file.read_text(encoding="utf-8")
+        if file.suffix == ".ipynb":  # their images are base64, where anything occurs
+            cells = nbformat.reads(text, as_version=4).cells
+            text = "\n".join(cell.source for cell in cells)
+        for pattern in (LOCAL_PATH, REGISTRY):
+            assert not pattern.search(text), f"{name}: {pattern.search(text)[0]}"
+
+
+def test_every_constraint_is_exact():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = [line for line in lines if line.strip() and not line.startswith("#")]
+    assert pins
+    assert [pin for pin in pins if not re.match(r"[\w.-]+==[\w.]+( ;.*)?$", pin)] == []

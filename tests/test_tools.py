@@ -1,0 +1,221 @@
+"""The report, the refresh and the pages they make, on tiny repositories."""
+
+import re
+import shutil
+import subprocess
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from types import SimpleNamespace
+
+import nbformat
+import pytest
+from bs4 import BeautifulSoup
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from tools import notebooks, refresh, report
+
+INTRODUCTION = r"""# Waves & *more*
+
+*Answers Q1.* [Next](02_broken.ipynb#Part), [a paper](https://doi.org/10.1/x.ipynb),
+[read me](../README.md)
+
+$$\hat x = \frac{x - \mu}{\boldsymbol{\sigma}} \qquad y = \gamma \hat x + \beta$$
+
+| symbol | meaning |
+|--------|---------|
+| $\mu$  | mean    |
+"""
+ALT = 'A single dot, "white" & small, on nothing'
+FIGURE = f"""
+import base64, os
+from pathlib import Path
+from IPython.display import display
+plots = Path(os.environ["BN_PLOTS"])
+png = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTj2GwAAAABJ"
+    "RU5ErkJggg=="
+)
+(plots / "01_fine").mkdir(exist_ok=True)
+(plots / "01_fine" / "dot.png").write_bytes(png)
+display({{"image/png": base64.b64encode(png).decode()}}, raw=True,
+        metadata={{"image/png": {{"alt": {ALT!r}, "width": 300}}}})
+"""
+SEES_OTHERS = "print((plots / '02_broken' / 'old.csv').read_text())"
+BROKEN = [
+    "# Set-up\nready = 1",
+    "",
+    "raise ValueError('no such digit\\nmore')",
+    "1 + 1",
+]
+
+
+def make_repository(root: Path) -> Path:
+    """Write a notebook that works, one that fails, and plots of an earlier run."""
+    fine = [new_markdown_cell(INTRODUCTION), *map(new_code_cell, (FIGURE, SEES_OTHERS))]
+    fine[1].metadata = {"jupyter": {"source_hidden": True}, "collapsed": True}
+    broken = [new_markdown_cell("# Broken\n\n## Part"), *map(new_code_cell, BROKEN)]
+    (root / "notebooks").mkdir()
+    for name, cells in {"01_fine": fine, "02_broken": broken}.items():
+        nbformat.write(new_notebook(cells=cells), root / f"notebooks/{name}.ipynb")
+        (root / "plots" / name).mkdir(parents=True)
+        (root / "plots" / name / "old.csv").write_text("from before")
+    return root
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Return the content of all files below a folder."""
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def run_main(module, root: Path, *arguments: str) -> SimpleNamespace:
+    """Run a tool as the Makefile does, on another repository."""
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as printed:
+        patch.setattr(notebooks, "ROOT", root)
+        patch.setattr("sys.argv", ["tool", *arguments])
+        try:
+            module.main()
+            code = 0
+        except SystemExit as end:
+            code = end.code
+    return SimpleNamespace(root=root, code=code, printed=printed.getvalue())
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory):
+    root = make_repository(tmp_path_factory.mktemp("reported"))
+    before = files(root)
+    result = run_main(report, root)
+    result.pages = files(root / "build" / "html")
+    result.unchanged = all(files(root)[name] == before[name] for name in before)
+    result.html = result.pages["01_fine.html"].decode()
+    result.soup = BeautifulSoup(result.html, "html.parser")
+    return result
+
+
+def test_normalise_is_idempotent_and_keeps_what_matters():
+    nb = new_notebook(metadata={"widgets": {}, "title": "x"})
+    kept = {"tags": ["a"], "cellView": "form"}
+    nb.cells = [new_code_cell("1", metadata={**kept, "execution": {}})]
+    once = notebooks.normalise(nb)
+    assert notebooks.normalise(once) == once
+    assert once.cells[0].metadata == kept
+    assert once.cells[0].id == "cell-00"
+    assert once.metadata == notebooks.METADATA
+
+
+def test_refresh_goes_on_after_a_failure_and_leaves_no_difference(tmp_path):
+    root = make_repository(tmp_path)
+    untouched = (root / "notebooks/02_broken.ipynb").read_bytes()
+    result = run_main(refresh, root)
+    assert "1 failed" in result.code
+    assert "02_broken.ipynb … code cell 2 (raise ValueError" in result.printed
+    assert "ValueError: no such digit\n" in result.printed
+    assert (root / "notebooks/02_broken.ipynb").read_bytes() == untouched
+    first = files(root)
+    assert {name for name in first if name.startswith("plots")} == {
+        "plots/01_fine/dot.png",  # and no stale old.csv
+        "plots/02_broken/old.csv",
+    }
+    assert "from before" in first["notebooks/01_fine.ipynb"].decode()
+    assert run_main(refresh, root, str(root / "notebooks/01_fine.ipynb")).code == 0
+    assert files(root) == first
+
+
+def test_refresh_names_a_missing_notebook(tmp_path):
+    result = run_main(refresh, tmp_path, "notebooks/99_none.ipynb")
+    assert "There is no notebook 99_none.ipynb" in result.code
+
+
+def test_interrupted_write_leaves_the_notebook(tmp_path, monkeypatch):
+    path = tmp_path / "a.ipynb"
+    path.write_text("old")
+
+    def full(nb, temporary):
+        temporary.write_text("ha")
+        raise OSError("no space left")
+
+    monkeypatch.setattr(nbformat, "write", full)
+    with pytest.raises(OSError, match="no space"):
+        notebooks.write(new_notebook(), path)
+    assert files(tmp_path) == {"a.ipynb": b"old"}
+
+
+def test_report_names_the_failure_and_exports_the_rest(reported):
+    assert reported.code == 1
+    assert "FAILED: 02_broken.ipynb, code cell 2 (raise ValueError" in reported.printed
+    assert "build/html/index.html" in reported.printed
+    assert set(reported.pages) == {"index.html", "01_fine.html", "02_broken.html"}
+    assert "no such digit" in reported.pages["02_broken.html"].decode()
+    index = BeautifulSoup(reported.pages["index.html"], "html.parser")
+    assert [a["href"] for a in index.select("h2 a")] == [
+        "01_fine.html",
+        "02_broken.html",
+    ]
+    assert index.select_one("h2 a").text == "Waves & more"
+    assert "Answers Q1." in index.text
+    assert "ValueError: no such digit" in index.select_one(".failed").text
+
+
+def test_report_touches_nothing_but_build(reported):
+    assert reported.unchanged
+    assert [path.name for path in (reported.root / "build").iterdir()] == ["html"]
+
+
+def test_pages_load_nothing(reported):
+    for page in reported.pages.values():
+        soup = BeautifulSoup(page, "html.parser")
+        assert not soup.select("script[src], link, iframe, object, embed")
+        assert all(image["src"].startswith("data:") for image in soup.select("img"))
+        assert not any(re.search(r"url\(|@import", css.text) for css in soup("style"))
+        policy = soup.select_one("meta[http-equiv=Content-Security-Policy]")["content"]
+        assert policy.startswith("default-src 'none'; img-src data:;")
+        assert len(page) < 5e6
+    assert "require.js" not in reported.html
+    assert any("mjx-container" in script.text for script in reported.soup("script"))
+
+
+def test_page_is_accessible_and_linked(reported):
+    soup = reported.soup
+    assert soup.html["lang"] == "en"
+    assert soup.title.text.startswith("Waves & more")
+    assert soup.img["alt"] == ALT
+    assert soup.img["width"] == "300"
+    assert [a["href"] for a in soup.select(".text a")] == [
+        "02_broken.html#Part",
+        "https://doi.org/10.1/x.ipynb",
+        "../../README.md",
+    ]
+    assert [code.has_attr("open") for code in soup.select("details.code")] == [
+        False,
+        True,
+    ]
+    assert soup.select_one(".scroll > table")
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="no Chromium on this machine")
+def test_browser_renders_formulas_without_a_complaint(reported, tmp_path):
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu"]
+    command += ["--no-first-run", "--disable-background-networking"]
+    command += ["--disable-component-update", "--disable-sync"]
+    command += [f"--user-data-dir={tmp_path}", "--enable-logging=stderr"]
+    command += ["--virtual-time-budget=20000", "--dump-dom"]
+    page = reported.root / "build/html/01_fine.html"
+    run = subprocess.run(
+        [*command, page.as_uri()], capture_output=True, text=True, timeout=60
+    )
+    assert ":CONSOLE" not in run.stderr  # errors, and requests the policy blocked
+    soup = BeautifulSoup(run.stdout, "html.parser")
+    assert len(soup.select("mjx-container")) == 2
+    for element in soup.select("script, style, pre, mjx-container"):
+        element.decompose()
+    assert not re.search(r"[$\\]", soup.text)
+
+
+def test_makefile_lists_its_commands():
+    help_text = subprocess.run(
+        ["make", "-C", notebooks.ROOT], capture_output=True, text=True, check=True
+    ).stdout
+    for target in ("report", "test", "lab", "refresh", ".venv"):
+        assert f"make {target}" in help_text

@@ -1,0 +1,526 @@
+"""The compiled trainer against Keras' own `fit` and `evaluate`, and its promises."""
+
+from dataclasses import replace
+from functools import partial
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from helpers import models, training
+from helpers.data import Dataset, Split
+
+BATCH = 16  # 70 training images: four full batches and one of six
+UPDATES = 5  # an epoch
+
+
+def split(size: int, seed: int) -> Split:
+    """Noisy 4x4 images of four classes, which a network can learn."""
+    labels = np.arange(size, dtype=np.int32) % 4
+    prototypes = np.random.default_rng(0).random((4, 4, 4))
+    noise = 0.3 * np.random.default_rng(seed).normal(size=(size, 4, 4))
+    return Split((prototypes[labels] + noise).astype(np.float32), labels)
+
+
+TINY = Dataset("tiny", tuple("abcd"), split(70, 1), split(30, 2), split(20, 3))
+
+
+def mlp(normalization=None):
+    return partial(
+        models.mlp, (8,), normalization=normalization, input_shape=(4, 4), classes=4
+    )
+
+
+def softmax_regression(*layers, **dense):
+    """Make a builder of the smallest classifier, with some layers before its Dense."""
+    return lambda: keras.Sequential(
+        [keras.Input((4, 4)), keras.layers.Flatten()]
+        + [layer() for layer in layers]
+        + [keras.layers.Dense(4, **dense)]
+    )
+
+
+BUILDERS = {"plain": mlp(), "batch": mlp("batch"), "layer": mlp("layer")}
+ONE = {"linear": softmax_regression()}
+train = partial(training.train, dataset=TINY, batch_size=BATCH)
+sweep = partial(training.sweep, dataset=TINY)
+
+
+def refused():
+    pytest.fail("a model was built before the arguments were checked")
+
+
+class Weights(dict):
+    """An `at_end` that keeps the weights each run ends with."""
+
+    def __call__(self, name, seed, model):
+        self[name, seed] = [variable.numpy() for variable in model.weights]
+
+
+def use_keras(model, optimizer="sgd"):
+    """Compile for `fit` and `evaluate`, uncompiled: Keras' plainest way."""
+    model.compile(
+        optimizer,
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        run_eagerly=True,
+    )
+
+
+def evaluate(model):
+    """Score a model with Keras as the columns of the frame do."""
+    use_keras(model)
+    scores = {}
+    for name in ("train", "validation", "test"):
+        part = getattr(TINY, name)
+        loss, accuracy = model.evaluate(part.images, part.labels, verbose=0)
+        scores |= {f"{name}_loss": loss, f"{name}_accuracy": accuracy}
+    return scores
+
+
+def same(left: pd.DataFrame, right: pd.DataFrame) -> None:
+    """Assert bitwise equality of all but the seconds."""
+    pd.testing.assert_frame_equal(
+        left.drop(columns="seconds").reset_index(drop=True),
+        right.drop(columns="seconds").reset_index(drop=True),
+        check_exact=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def study():
+    """Train three arms, seeds and epochs; add the weights and scores at the ends."""
+    weights, scores = Weights(), {}
+
+    def at_end(name, seed, model):
+        weights(name, seed, model)
+        if seed != 1:
+            scores[name, seed] = evaluate(model)
+
+    frame = train(BUILDERS, seeds=[3, 1, 2], epochs=3, at_end=at_end)
+    return frame, weights, scores
+
+
+@pytest.fixture
+def programs(monkeypatch):
+    """Collect the compiled programs a study makes."""
+    made = []
+
+    class Recorded(training._Program):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            made.append(self)
+
+    monkeypatch.setattr(training, "_Program", Recorded)
+    return made
+
+
+# --- the same as Keras ---------------------------------------------------------------
+
+OPTIMIZERS = {
+    "adam": lambda: keras.optimizers.Adam(3e-3),
+    "momentum": lambda: keras.optimizers.SGD(0.05, momentum=0.9),
+}
+REGULARIZED = softmax_regression(kernel_regularizer=keras.regularizers.L2(0.3))
+
+
+def assert_close(ours, theirs):
+    assert [tuple(v.shape) for v in ours] == [tuple(v.shape) for v in theirs]
+    for mine, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
+@pytest.mark.parametrize(
+    "build", [*BUILDERS.values(), REGULARIZED], ids=[*BUILDERS, "regularized"]
+)
+def test_matches_fit(build, optimizer, programs):
+    seed, epochs = 7, 4
+    train({"model": build}, seeds=[seed], epochs=epochs, optimizer=optimizer())
+
+    keras.utils.set_random_seed(seed)
+    reference = build()
+    start = [variable.numpy() for variable in reference.weights]
+    use_keras(reference, optimizer())
+    for epoch in range(1, epochs + 1):
+        order = training.epoch_order(seed, epoch, len(TINY.train))
+        reference.fit(
+            TINY.train.images[order],
+            TINY.train.labels[order],
+            batch_size=BATCH,
+            shuffle=False,
+            verbose=0,
+        )
+
+    assert reference.optimizer.iterations == epochs * UPDATES
+    trained = [variable.numpy() for variable in reference.weights]
+    assert max(abs(a - b).max() for a, b in zip(start, trained, strict=True)) > 0.01
+    (program,) = programs
+    assert_close(program.model.weights, trained)
+    assert_close(program.optimizer.variables, reference.optimizer.variables)
+
+
+def test_metrics_equal_evaluate_of_the_trained_model(study):
+    frame, _, scores = study
+    last = frame.groupby(["model", "seed"]).tail(1).set_index(["model", "seed"])
+    expected = pd.DataFrame(scores).T
+    measured = last.loc[expected.index, expected.columns]
+    assert measured.shape == (6, 6)
+    np.testing.assert_allclose(measured, expected, atol=1e-5)
+
+
+def test_predict_gives_the_logits_of_inference_mode():
+    model = mlp("batch")()
+    images = TINY.test.images
+    model(images, training=True)  # the moving statistics are no longer the initial ones
+    expected = model(images, training=False)
+    np.testing.assert_allclose(training.predict(model, images), expected, atol=1e-6)
+
+
+def test_epoch_order_is_a_permutation_of_its_own_for_seed_and_epoch():
+    orders = [
+        training.epoch_order(seed, epoch, 70) for seed in (1, 2) for epoch in (1, 2)
+    ]
+    assert all(sorted(order) == list(range(70)) for order in orders)
+    assert len({order.tobytes() for order in orders}) == 4
+
+
+# --- the frame -----------------------------------------------------------------------
+
+
+def test_frame_holds_a_row_per_model_seed_and_epoch_in_order(study):
+    frame, *_ = study
+    assert list(frame.columns) == [
+        *("model", "seed", "epoch", "updates"),
+        *("train_loss", "train_accuracy"),
+        *("validation_loss", "validation_accuracy"),
+        *("test_loss", "test_accuracy"),
+        *("seconds", "diverged"),
+    ]
+    expected = [
+        (model, seed, epoch, epoch * UPDATES)
+        for model in BUILDERS
+        for seed in (3, 1, 2)
+        for epoch in (1.0, 2.0, 3.0)
+    ]
+    columns = ["model", "seed", "epoch", "updates"]
+    assert list(frame[columns].itertuples(index=False, name=None)) == expected
+    assert list(frame.index) == list(range(27))
+    assert not frame["diverged"].any()
+
+
+def test_seconds_of_training_increase_within_a_run(study):
+    frame, *_ = study
+    steps = frame.groupby(["model", "seed"])["seconds"].diff().dropna()
+    assert (steps > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("budget", "every", "points"),
+    [
+        ({"epochs": 2}, None, [5, 10]),
+        ({"epochs": 2}, 2, [2, 4, 6, 8, 10]),
+        ({"epochs": 1}, 9, [5]),
+        ({"updates": 8}, None, [5, 8]),
+        ({"updates": 12}, 5, [5, 10, 12]),
+        ({"updates": 3}, None, [3]),
+    ],
+)
+def test_measurements_come_where_asked_and_never_more_than_due(budget, every, points):
+    frame = train(ONE, seeds=[1], measure_every=every, **budget)
+    assert list(frame["updates"]) == points
+    assert list(frame["epoch"]) == [point / UPDATES for point in points]
+    assert frame["validation_loss"].notna().all()
+    ends = [point % UPDATES == 0 or point == points[-1] for point in points]
+    last = [point == points[-1] for point in points]
+    for metric in ("loss", "accuracy"):
+        assert list(frame[f"train_{metric}"].notna()) == ends
+        assert list(frame[f"test_{metric}"].notna()) == last
+
+
+def test_measuring_oftener_changes_nothing_in_training(study):
+    frame, *_ = study
+    batch = {"batch": BUILDERS["batch"]}
+    often = train(batch, seeds=[3], updates=3 * UPDATES, measure_every=1)
+    ends = often[often["updates"] % UPDATES == 0]
+    same(ends, frame[(frame["model"] == "batch") & (frame["seed"] == 3)])
+
+
+# --- pairing -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", BUILDERS)
+def test_a_run_depends_on_its_own_seed_and_builder_only(study, model):
+    frame, kept, _ = study
+    weights = Weights()
+    alone = train({model: BUILDERS[model]}, seeds=[2], epochs=3, at_end=weights)
+    same(alone, frame[(frame["model"] == model) & (frame["seed"] == 2)])
+    np.testing.assert_equal(weights[model, 2], kept[model, 2])
+
+
+def test_runs_of_different_seeds_differ(study):
+    frame, *_ = study
+    last = frame.groupby(["model", "seed"])["train_loss"].last()
+    assert last.groupby("model").nunique().eq(3).all()
+
+
+def test_arms_start_from_the_same_kernels():
+    # A rate of nearly nothing leaves the kernels where they started.
+    starts = Weights()
+    still = {"updates": 1, "batch_size": 70, "learning_rate": 1e-30}
+    train(BUILDERS, seeds=[1], at_end=starts, **still)
+    kernels = {
+        name: [array for array in weights if array.ndim == 2]
+        for (name, _), weights in starts.items()
+    }
+    assert [kernel.shape for kernel in kernels["plain"]] == [(16, 8), (8, 4)]
+    np.testing.assert_equal(kernels["batch"], kernels["plain"])
+    np.testing.assert_equal(kernels["layer"], kernels["plain"])
+
+
+def test_two_arms_of_one_builder_see_the_same_batches():
+    build = softmax_regression(keras.layers.BatchNormalization)
+    frame = train({"a": build, "b": build}, seeds=[1, 2], epochs=2, batch_size=35)
+    arms = [group.drop(columns="model") for _, group in frame.groupby("model")]
+    same(*arms)
+
+
+def test_dropout_is_trained_and_reproducible():
+    drop = partial(keras.layers.Dropout, 0.5)
+    arms = {"dropout": softmax_regression(drop), "none": softmax_regression()}
+    common = {"epochs": 2, "batch_size": 35}
+    first = train(arms, seeds=[1, 2], **common)
+    again = train({"dropout": arms["dropout"]}, seeds=[2, 1], **common)
+    for seed in (1, 2):
+        dropped = first[(first["model"] == "dropout") & (first["seed"] == seed)]
+        same(dropped, again[again["seed"] == seed])
+    last = first.groupby(["seed", "model"])["train_loss"].last().unstack()
+    assert (last["dropout"] != last["none"]).all()
+
+
+# --- divergence ----------------------------------------------------------------------
+
+
+def test_a_diverged_run_is_recorded_to_its_end_and_spares_the_others():
+    explodes = softmax_regression(partial(keras.layers.Rescaling, 1e25))
+    sgd = {"seeds": [1, 2], "epochs": 3, "optimizer": "sgd", "batch_size": 35}
+    frame = train({"explodes": explodes, "plain": mlp()}, **sgd)
+    diverged = frame[frame["model"] == "explodes"]
+    assert list(diverged["updates"]) == [2, 4, 6] * 2
+    assert diverged["diverged"].all()
+    assert diverged.groupby("seed")["seconds"].nunique().eq(1).all()
+    assert diverged["test_accuracy"].count() == 2
+    same(frame[frame["model"] == "plain"], train({"plain": mlp()}, **sgd))
+
+
+@pytest.mark.parametrize("normalization", [None, "batch", "layer"])
+def test_a_huge_learning_rate_diverges_without_an_exception(normalization):
+    huge = {"optimizer": "sgd", "learning_rate": 1e30, "batch_size": 35}
+    frame = train({"model": mlp(normalization)}, seeds=[1], epochs=2, **huge)
+    assert list(frame["diverged"]) == [True, True]
+
+
+def test_a_setting_after_a_diverged_one_is_unharmed():
+    frame = sweep(
+        {"model": mlp()},
+        settings=[{"learning_rate": 1e30}, {"learning_rate": 0.1}],
+        **{"seeds": [1], "epochs": 1, "optimizer": "sgd", "batch_size": 35},
+    )
+    assert list(frame.groupby("learning_rate")["diverged"].any()) == [False, True]
+
+
+# --- errors before anything is trained -----------------------------------------------
+
+SETTINGS = {
+    "batch_size": [{"epochs": 1, "batch_size": size} for size in (0, 71, 16.0)],
+    "epochs": [{"epochs": 0}, {"epochs": 1.5}, {}, {"epochs": 1, "updates": 1}],
+    "updates": [{"updates": 0}, {}, {"epochs": 1, "updates": 1}],
+    "measure_every": [{"epochs": 1, "measure_every": 0}],
+    "unknown optimizer": [{"epochs": 1, "optimizer": name} for name in ("adamm", None)],
+    "learning_rate": [
+        {"epochs": 1, "learning_rate": rate} for rate in (-0.1, 0.0, np.nan, np.inf)
+    ],
+}
+CASES = [(name, setting) for name, cases in SETTINGS.items() for setting in cases]
+
+
+@pytest.mark.parametrize(("named", "setting"), CASES)
+def test_a_setting_out_of_range_is_named_before_training(named, setting):
+    with pytest.raises(ValueError, match=named):
+        train({"model": refused}, seeds=[1], **setting)
+
+
+@pytest.mark.parametrize("named", ["batch_size", "learning_rate"])
+def test_a_later_setting_of_a_sweep_is_checked_before_the_first_trains(named):
+    settings = [{named: 1}, {named: -1}]
+    with pytest.raises(ValueError, match=named):
+        sweep({"model": refused}, settings=settings, seeds=[1], epochs=1)
+
+
+@pytest.mark.parametrize("seeds", [[], [1, 2, 1], [-1], [0.5]])
+def test_seeds_must_be_there_whole_and_different(seeds):
+    with pytest.raises(ValueError, match="seeds"):
+        train({"model": refused}, seeds=seeds, epochs=1)
+
+
+def test_no_builder_is_refused():
+    with pytest.raises(ValueError, match="builder"):
+        train({}, seeds=[1], epochs=1)
+
+
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_images_that_are_not_finite_are_refused(part, value):
+    good = getattr(TINY, part)
+    images = good.images.copy()
+    images[3, 2, 1] = value
+    broken = replace(TINY, **{part: Split(images, good.labels)})
+    with pytest.raises(ValueError, match=f"{part} images hold NaN"):
+        train({"model": refused}, dataset=broken, seeds=[1], epochs=1)
+
+
+def test_an_empty_grid_and_a_duplicate_setting_are_refused():
+    with pytest.raises(ValueError, match="grid is empty"):
+        sweep({"model": refused}, settings=[], seeds=[1], epochs=1)
+    twice = [{"batch_size": 8}, {"batch_size": 16}, {"batch_size": 8}]
+    with pytest.raises(ValueError, match="setting stands twice"):
+        sweep({"model": refused}, settings=twice, seeds=[1], epochs=1)
+
+
+# --- sweeps --------------------------------------------------------------------------
+
+
+def test_a_sweep_equals_separate_trainings_row_for_row():
+    grid = [
+        {"batch_size": 35, "learning_rate": 0.01},
+        {"batch_size": 7, "learning_rate": 0.1},
+    ]
+    common = {"seeds": [2, 1], "updates": 12, "optimizer": "sgd"}
+    arms = ONE | {"batch": softmax_regression(keras.layers.BatchNormalization)}
+    swept = sweep(arms, settings=grid, **common)
+    assert list(swept.columns[:4]) == ["batch_size", "learning_rate", "model", "seed"]
+    separate = pd.concat(
+        train(arms, **common | setting).assign(**setting) for setting in grid
+    )
+    assert len(swept) == len(separate)
+    for setting in grid:
+        chosen = [
+            frame[(frame[list(setting)] == pd.Series(setting)).all(axis=1)]
+            for frame in (swept, separate)
+        ]
+        same(chosen[0], chosen[1][swept.columns])
+
+
+def test_a_grid_of_learning_rates_compiles_once(programs):
+    rates = [0.001, 0.01, 0.1]
+    frame = sweep(
+        ONE,
+        settings=[{"learning_rate": rate} for rate in rates],
+        **{"seeds": [1, 2], "epochs": 1, "batch_size": BATCH},
+    )
+    (program,) = programs
+    # Once for full batches, once for the last of an epoch.
+    assert program.loop.experimental_get_tracing_count() == 2
+    assert frame["train_loss"].nunique() == 6
+
+
+def test_a_learning_rate_of_one_setting_does_not_leak_into_the_next():
+    grid = [{"learning_rate": 0.5}, {"learning_rate": None}]
+    common = {"seeds": [1], "epochs": 2, "batch_size": 35}
+    swept = sweep(ONE, settings=grid, **common)
+    same(swept.drop(columns="learning_rate").tail(2), train(ONE, **common))
+
+
+def test_settings_may_differ_in_their_keys():
+    # Equal epochs against equal updates, say.
+    grid = [{"batch_size": 35, "epochs": 2}, {"batch_size": 35, "updates": 3}]
+    frame = sweep(ONE, settings=grid, seeds=[1])
+    assert list(frame.groupby("batch_size")["validation_loss"].count()) == [4]
+
+
+# --- other promises ------------------------------------------------------------------
+
+
+def test_the_users_optimizer_is_copied_and_never_changed():
+    optimizer = keras.optimizers.Adam(0.01, beta_1=0.5)
+    config = optimizer.get_config()
+    common = {"seeds": [1], "epochs": 2, "batch_size": 35}
+    frame = train(ONE, optimizer=optimizer, learning_rate=0.1, **common)
+    assert optimizer.get_config() == config
+    assert optimizer.iterations == 0
+    assert not optimizer.built
+    fresh = keras.optimizers.Adam(0.1, beta_1=0.5)
+    same(frame, train(ONE, optimizer=fresh, **common))
+
+
+def test_an_initializer_object_draws_anew_for_each_seed_and_layer():
+    build = partial(
+        models.mlp,
+        (16, 16),
+        kernel_initializer=keras.initializers.HeNormal(),
+        input_shape=(4, 4),
+        classes=4,
+    )
+    starts = Weights()
+    still = {"updates": 1, "batch_size": 70, "learning_rate": 1e-30}
+    train({"model": build}, seeds=[1, 2], at_end=starts, **still)
+    kernels = [
+        starts["model", seed][layer].tobytes() for seed in (1, 2) for layer in (0, 2)
+    ]
+    assert len(set(kernels)) == 4
+
+
+@pytest.mark.parametrize("where", ["builder", "at_end"])
+def test_an_interrupt_passes_through(where):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    builder = interrupt if where == "builder" else softmax_regression()
+    with pytest.raises(KeyboardInterrupt):
+        train({"model": builder}, seeds=[1, 2], epochs=1, at_end=interrupt)
+
+
+class Uncompilable(keras.layers.Layer):
+    """Does nothing, by way of Python, where XLA cannot follow."""
+
+    def call(self, images):
+        nothing = tf.numpy_function(np.zeros_like, [images], tf.float32)
+        return images + tf.stop_gradient(tf.ensure_shape(nothing, images.shape))
+
+
+def test_without_xla_the_same_is_trained_with_a_plain_warning():
+    common = {"seeds": [1], "epochs": 2, "batch_size": 35}
+    with pytest.warns(UserWarning, match="XLA cannot compile") as caught:
+        slow = train({"model": softmax_regression(Uncompilable)}, **common)
+    assert len(caught) == 1
+    fast = train(ONE, **common)
+    columns = ["train_loss", "validation_loss", "test_loss"]
+    np.testing.assert_allclose(slow[columns], fast[columns], rtol=1e-5)
+
+
+def test_a_learning_rate_beside_a_schedule_is_refused_before_training():
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, 10)
+    sgd = keras.optimizers.SGD(schedule)
+    with pytest.raises(ValueError, match="schedule"):
+        train({"m": refused}, seeds=[1], epochs=1, optimizer=sgd, learning_rate=0.1)
+
+
+@pytest.mark.parametrize("seeds", [range(2), np.arange(2)])
+def test_seeds_may_be_any_whole_numbers(seeds):
+    frame = train(ONE, seeds=seeds, updates=1, batch_size=70)
+    assert list(frame["seed"]) == [0, 1]
+
+
+def test_a_model_without_an_input_layer_is_built_on_the_images():
+    layers = lambda: [keras.layers.Flatten(), keras.layers.Dense(4)]  # noqa: E731
+    common = {"seeds": [1], "updates": 1, "batch_size": 70}
+    frame = train({"linear": lambda: keras.Sequential(layers())}, **common)
+    same(frame, train(ONE, **common))
+
+
+def test_a_builder_that_returns_one_model_twice_is_refused():
+    model = softmax_regression()()
+    with pytest.raises(ValueError, match="builder"):
+        train({"model": lambda: model}, seeds=[1, 2], epochs=1)

@@ -1,0 +1,147 @@
+"""Find, execute, normalise and write notebooks: what the other tools share."""
+
+import asyncio
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellControlSignal
+from nbformat import NotebookNode
+
+ROOT = Path(__file__).resolve().parent.parent
+
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {
+        "name": "python",
+        "file_extension": ".py",
+        "mimetype": "text/x-python",
+        "nbconvert_exporter": "python",
+        "pygments_lexer": "ipython3",
+    },
+}
+KEPT_CELL_METADATA = ("tags", "jupyter", "cellView")
+
+
+def find(folder: Path) -> list[Path]:
+    """Return the notebooks of a folder, in the order of their numbers."""
+    return sorted(folder.glob("*.ipynb"))
+
+
+def read(path: Path) -> NotebookNode:
+    """Return a notebook."""
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(nb: NotebookNode) -> list[NotebookNode]:
+    """Return the code cells of a notebook that have code."""
+    return [c for c in nb.cells if c.cell_type == "code" and c.source.strip()]
+
+
+@contextmanager
+def scratch(root: Path) -> Iterator[Path]:
+    """Make a folder in ``build/`` with a copy of ``plots/``; remove it at the end."""
+    build, plots = root / "build", root / "plots"
+    build.mkdir(exist_ok=True)
+    with TemporaryDirectory(dir=build, prefix="run-") as name:
+        folder = Path(name)
+        (folder / "plots").mkdir()
+        if plots.exists():
+            shutil.copytree(plots, folder / "plots", dirs_exist_ok=True)
+        yield folder
+
+
+async def execute(
+    nb: NotebookNode,
+    folder: Path,
+    plots: Path,
+    on_cell: Callable[[], object] = lambda: None,
+) -> str | None:
+    """Run all cells of a notebook in a fresh kernel, and store their outputs in it.
+
+    Parameters
+    ----------
+    nb : NotebookNode
+        The notebook; outputs it brings along are dropped first.
+    folder : Path
+        The kernel's working directory.
+    plots : Path
+        Where the notebook's helpers write figures and tables.
+    on_cell : callable
+        Called after each code cell.
+
+    Returns
+    -------
+    str or None
+        The cell that failed and its error; None when all cells ran.
+    """
+    cells, current = code_cells(nb), 0
+    for cell in cells:
+        cell.outputs, cell.execution_count = [], None
+
+    def started(cell: NotebookNode, **_) -> None:
+        nonlocal current
+        current = cells.index(cell)
+
+    def leave_interrupts_alone(**_) -> None:
+        # nbclient would end one kernel and go on: Ctrl-C is meant for everything.
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+
+    client = NotebookClient(
+        nb,
+        kernel_name="python3",
+        timeout=1200,
+        iopub_timeout=60,  # a busy machine delivers outputs late
+        record_timing=False,
+        coalesce_streams=True,
+        store_widget_state=False,
+        extra_arguments=["--log-level=ERROR"],  # no word on how to encrypt
+        resources={"metadata": {"path": str(folder)}},
+        on_notebook_start=leave_interrupts_alone,
+        on_cell_execute=started,
+        on_cell_executed=lambda **_: on_cell(),
+    )
+    try:
+        await client.async_execute(env={**os.environ, "BN_PLOTS": str(plots)})
+    except (CellControlSignal, RuntimeError) as error:
+        name = getattr(error, "ename", type(error).__name__)
+        value = str(getattr(error, "evalue", error)).strip().partition("\n")[0]
+        line = cells[current].source.strip().partition("\n")[0]
+        return f"code cell {current + 1} ({line}): {name}: {value}"
+    return None
+
+
+def normalise(nb: NotebookNode) -> NotebookNode:
+    """Return a notebook without what differs from run to run or editor to editor."""
+    nb = nbformat.from_dict({**nb, "metadata": METADATA, "nbformat_minor": 5})
+    for index, cell in enumerate(nb.cells):
+        cell.id = f"cell-{index:02d}"
+        for key in set(cell.metadata) - set(KEPT_CELL_METADATA):
+            del cell.metadata[key]
+    nbformat.validate(nb)
+    return nb
+
+
+def write(nb: NotebookNode, path: Path) -> None:
+    """Write a notebook as a whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        nbformat.write(nb, temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def replace_folder(new: Path, old: Path) -> None:
+    """Put a scratch folder in the place of another; where there is none, remove it."""
+    if old.exists():
+        old.replace(new.with_name(f"{new.name}.old"))  # goes with the scratch folder
+    if new.exists():
+        old.parent.mkdir(exist_ok=True)
+        new.replace(old)

@@ -1,0 +1,64 @@
+"""Re-execute notebooks in place, and rewrite their figures and tables."""
+
+import asyncio
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from tools import notebooks
+
+
+def refresh(path: Path, root: Path) -> str | None:
+    """Re-execute one notebook; on success replace it and its folder of ``plots/``.
+
+    Returns
+    -------
+    str or None
+        What failed, in which case nothing was changed.
+    """
+    nb = notebooks.read(path)
+    with notebooks.scratch(root) as folder:
+        plots = folder / "plots"
+        # What the notebook no longer writes must not survive.
+        shutil.rmtree(plots / path.stem, ignore_errors=True)
+        failure = asyncio.run(notebooks.execute(nb, path.parent, plots))
+        if failure is None:
+            notebooks.write(notebooks.normalise(nb), path)
+            notebooks.replace_folder(plots / path.stem, root / "plots" / path.stem)
+    return failure
+
+
+def refresh_all(paths: list[Path], root: Path) -> int:
+    """Refresh notebooks one after another, so that timings are undisturbed.
+
+    Returns
+    -------
+    int
+        How many failed.
+    """
+    failed = 0
+    for path in paths:
+        print(f"{path.name} …", end=" ", flush=True)
+        start = time.perf_counter()
+        failure = refresh(path, root)
+        failed += failure is not None
+        print(failure or f"{time.perf_counter() - start:.0f} s", flush=True)
+    return failed
+
+
+def main() -> None:
+    """Refresh the notebooks named on the command line, or all of them."""
+    paths = [Path(arg).resolve() for arg in sys.argv[1:]]
+    for path in paths:
+        if not path.is_file():
+            sys.exit(f"There is no notebook {path.name}: name a file of notebooks/.")
+    failed = refresh_all(
+        paths or notebooks.find(notebooks.ROOT / "notebooks"), notebooks.ROOT
+    )
+    if failed:
+        sys.exit(f"{failed} failed; files of a failed notebook are as they were.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Execute a scratch copy of every notebook and export it to ``build/html/``."""
+
+import asyncio
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from nbconvert import HTMLExporter
+from nbformat import NotebookNode
+from tqdm import tqdm
+from traitlets.config import PyFileConfigLoader
+
+from tools import notebooks
+
+AT_A_TIME = 2
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the index shows of one notebook."""
+
+    name: str
+    nb: NotebookNode
+    failure: str | None
+    seconds: float
+
+    @property
+    def answers(self) -> str:
+        """The line that names the questions the notebook answers."""
+        lines = [
+            line
+            for cell in self.nb.cells
+            if cell.cell_type == "markdown"
+            for line in cell.source.splitlines()
+        ]
+        return next((line for line in lines if line.startswith("*Answers")), "")
+
+    @property
+    def figure(self) -> tuple[str, str] | None:
+        """The first figure, as PNG in base64, and its alt text."""
+        for cell in notebooks.code_cells(self.nb):
+            for output in cell.outputs:
+                if png := output.get("data", {}).get("image/png"):
+                    alt = output.metadata.get("image/png", {}).get("alt", "")
+                    return png.replace("\n", ""), alt
+        return None
+
+
+def exporter() -> HTMLExporter:
+    """Return nbconvert's exporter with the project's settings."""
+    folder = Path(__file__).parent
+    config = PyFileConfigLoader("nbconvert_config.py", str(folder)).load_config()
+    return HTMLExporter(config=config)
+
+
+async def export(path: Path, folder: Path, to_html: HTMLExporter, bar: tqdm) -> Page:
+    """Execute one notebook within a scratch folder and write its page there."""
+    nb, start = notebooks.read(path), time.perf_counter()
+    failure = await notebooks.execute(
+        nb, folder / "notebooks", folder / "plots", bar.update
+    )
+    seconds = time.perf_counter() - start
+    where = {"name": path.stem, "path": str(folder / "notebooks")}
+    html, _ = to_html.from_notebook_node(nb, {"metadata": where, "report": True})
+    # Pages stand one folder deeper than notebooks.
+    html = html.replace('href="../', 'href="../../')
+    (folder / "html" / f"{path.stem}.html").write_text(html, encoding="utf-8")
+    bar.write(f"{seconds:4.0f} s  {path.name}{f': {failure}' if failure else ''}")
+    return Page(path.stem, nb, failure, seconds)
+
+
+async def export_all(paths: list[Path], folder: Path) -> list[Page]:
+    """Export notebooks to ``html/`` of a scratch folder, and an index of them."""
+    (folder / "notebooks").mkdir()
+    (folder / "html").mkdir()
+    to_html, slots = exporter(), asyncio.Semaphore(AT_A_TIME)
+    cells = sum(len(notebooks.code_cells(notebooks.read(path))) for path in paths)
+    style = "{l_bar}{bar}| {n_fmt} of {total_fmt} cells, {elapsed}"
+    with tqdm(total=cells, bar_format=style, disable=None, file=sys.stdout) as bar:
+
+        async def take_turn(path: Path) -> Page:
+            async with slots:
+                return await export(path, folder, to_html, bar)
+
+        pages = await asyncio.gather(*map(take_turn, paths))
+    index = to_html.environment.get_template("contents.html.j2").render(pages=pages)
+    (folder / "html" / "index.html").write_text(index, encoding="utf-8")
+    return pages
+
+
+def report(root: Path) -> list[Page]:
+    """Export all notebooks of a repository to its ``build/html/``."""
+    paths = notebooks.find(root / "notebooks")
+    print(f"Notebooks to execute, {AT_A_TIME} at a time: {len(paths)}", flush=True)
+    with notebooks.scratch(root) as folder:
+        pages = asyncio.run(export_all(paths, folder))
+        notebooks.replace_folder(folder / "html", root / "build" / "html")
+    return pages
+
+
+def main() -> None:
+    """Report on this repository; fail when a notebook failed."""
+    failed = [page for page in report(notebooks.ROOT) if page.failure]
+    for page in failed:
+        print(f"FAILED: {page.name}.ipynb, {page.failure}")
+    print("Open build/html/index.html")
+    sys.exit(bool(failed))
+
+
+if __name__ == "__main__":
+    main()
