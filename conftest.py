@@ -20,6 +20,8 @@ def pytest_configure(config):
     option.nbval_current_env = option.nbval_kernel_name is None
     if option.nbval_sanitize_with is None:
         option.nbval_sanitize_with = str(ROOT / "sanitize.cfg")
+    # A progress bar shows on slow machines only, and outputs must not depend on that.
+    os.environ["TQDM_DISABLE"] = "1"
     if not hasattr(config, "workerinput"):  # xdist's workers inherit the variable
         scratch = tempfile.TemporaryDirectory(prefix="bn-plots-")
         shutil.copytree(ROOT / "plots", scratch.name, dirs_exist_ok=True)

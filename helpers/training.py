@@ -71,7 +71,8 @@ def train(
     optimizer : a Keras optimizer or its name; copied, never changed.
     learning_rate : replaces the optimizer's own.
     measure_every : updates between measurements; ``None`` measures after each epoch.
-    at_end : called with name, seed and trained model at the end of each run.
+    at_end : called with name, seed and trained model at the end of each run; the next
+        seed trains the same model object, so copy what you keep.
 
     Returns
     -------
@@ -119,7 +120,8 @@ def sweep(
 
     Returns
     -------
-    The frame of :func:`train` with one column more for each key of the settings.
+    The frame of :func:`train` with one column more for each key of the settings
+    (a budget in ``updates`` excepted: that column holds the updates done).
 
     Raises
     ------
@@ -184,13 +186,19 @@ class _Program:
     ):
         self.build, self.image_shape = build, image_shape
         self.model = self._new_model()
+        self.model_starts: dict[int, list[np.ndarray]] = {}
         self.optimizer = _copy(optimizer)
         self.optimizer.build(self.model.trainable_variables)
         self.optimizer_start = [
             variable.numpy() for variable in self.optimizer.variables
         ]
         self.loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        self.loop = tf.function(self._loop, jit_compile=True)
+        # XLA's convolutions lose their threads inside a loop: they run as a plain
+        # graph, which was measured to be many times faster.
+        convolutional = any(
+            len(variable.shape) >= 4 for variable in self.model.trainable_variables
+        )
+        self.loop = tf.function(self._loop, jit_compile=not convolutional)
         self.inference = _inference(self.model)
 
     def _new_model(self) -> keras.Model:
@@ -200,12 +208,11 @@ class _Program:
         return model
 
     def compile(self, images: tf.Tensor, labels: tf.Tensor, batch_size: int) -> None:
-        """Compile for full batches and for the rest of an epoch, training nothing."""
+        """Compile for full batches and the rest of an epoch; needs `restart` after."""
         full, rest = divmod(len(images), batch_size)
         shapes = [(full, batch_size)] + [(1, rest)] * (rest > 0)
         try:
-            for shape in shapes:
-                self.advance(images, labels, tf.zeros(shape, tf.int32), 0, 0)
+            self._first_steps(images, labels, shapes)
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
             warnings.warn(
                 "XLA cannot compile this training here: it runs uncompiled, with the "
@@ -213,17 +220,27 @@ class _Program:
                 stacklevel=2,
             )
             self.loop = tf.function(self._loop)
+            self._first_steps(images, labels, shapes)
+
+    def _first_steps(self, images, labels, shapes) -> None:
+        # A real step, not none: the first is slow, and `restart` undoes it.
+        for shape in shapes:
+            self.advance(images, labels, tf.zeros(shape, tf.int32), 0, 1)
 
     def restart(self, seed: int, optimizer: keras.optimizers.Optimizer) -> None:
         """Set weights and optimizer to what a newly built model would start with."""
-        keras.utils.set_random_seed(seed)
-        new = self._new_model()
-        if new is self.model:
-            raise ValueError(
-                "a builder returned the same model twice: it must build a new one "
-                "each time, as `lambda: helpers.models.mlp()` does"
-            )
-        for variable, start in zip(self.model.variables, new.variables, strict=True):
+        if seed not in self.model_starts:
+            keras.utils.set_random_seed(seed)
+            new = self._new_model()
+            if new is self.model:
+                raise ValueError(
+                    "a builder returned the same model twice: it must build a new one "
+                    "each time, as `lambda: helpers.models.mlp()` does"
+                )
+            self.model_starts[seed] = [variable.numpy() for variable in new.variables]
+        for variable, start in zip(
+            self.model.variables, self.model_starts[seed], strict=True
+        ):
             variable.assign(start)
         for variable, start in zip(
             self.optimizer.variables, self.optimizer_start, strict=True

@@ -192,7 +192,15 @@ def record(verdicts: Iterable[Verdict], folder: Path) -> None:
 
 
 def final(frame: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Last value of a column in each run: a row a seed, a column a model."""
+    """Last value of a column in each run: a row a seed, a column a model.
+
+    Raises
+    ------
+    ValueError
+        If the frame holds more than one run of a model and seed.
+    """
+    if frame.duplicated(["seed", "model", "updates"]).any():
+        raise ValueError("the frame holds several settings: choose one of them first")
     last = frame.sort_values("updates").groupby(["seed", "model"]).tail(1)
     return last.pivot(index="seed", columns="model", values=column)
 
@@ -206,9 +214,12 @@ def reach(frame: pd.DataFrame, threshold: float, at: str = "updates") -> pd.Data
     threshold : validation accuracy to reach, in [0, 1].
     at : the column to read off, ``"updates"``, ``"epoch"`` or ``"seconds"``.
 
-    A run that never reaches it counts at its budget, the last value of the column.
+    A run that never reaches it counts at its budget, the last value of the column;
+    one that diverged at infinite seconds, for its clock stopped early.
     """
     budget = final(frame, at)
+    if at == "seconds":
+        budget = budget.mask(final(frame, "diverged").astype(bool), np.inf)
     there = frame[frame["validation_accuracy"] >= threshold]
     first = there.groupby(["seed", "model"])[at].min().unstack("model")
     return first.reindex(index=budget.index, columns=budget.columns).fillna(budget)

@@ -66,6 +66,20 @@ def test_one_seed_gives_all_normalizations_the_same_kernels(initializer):
     assert not np.array_equal(plain[0], kernels(4, (9, 9), **options)[0])
 
 
+@pytest.mark.parametrize("kind", models.NORMALIZATIONS)
+@pytest.mark.parametrize("hidden", NORMALIZATIONS)
+def test_the_input_is_normalized_first_and_the_kernels_stay_the_same(kind, hidden):
+    options = {"normalization": hidden, "input_shape": (3, 3)}
+    model = models.mlp((9, 9), input_normalization=kind, **options)
+    bare = models.mlp((9, 9), **options)
+    flatten, first, *others = [type(layer) for layer in model.layers]
+    assert first is models.NORMALIZATIONS[kind]
+    assert [flatten, *others] == [type(layer) for layer in bare.layers]
+    assert model.layers[1].gamma.shape == (9,)
+    ours = kernels(5, (9, 9), input_normalization=kind, **options)
+    np.testing.assert_equal(ours, kernels(5, (9, 9), **options))
+
+
 def test_the_hidden_layers_take_the_initializer():
     first, second, output = kernels(
         1, (6, 5), kernel_initializer=keras.initializers.Constant(0.5)
@@ -75,6 +89,7 @@ def test_the_hidden_layers_take_the_initializer():
     assert output.std() > 0
 
 
-def test_an_unknown_normalization_is_named_with_the_choices():
+@pytest.mark.parametrize("argument", ["normalization", "input_normalization"])
+def test_an_unknown_normalization_is_named_with_the_choices(argument):
     with pytest.raises(ValueError, match="'group': choose None, 'batch', 'layer'"):
-        models.mlp(normalization="group")
+        models.mlp(**{argument: "group"})

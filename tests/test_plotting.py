@@ -152,7 +152,7 @@ def labels(figure):
 
 
 @pytest.mark.parametrize(
-    "last", [(0.9, 0.9, 0.9), (0.9, 0.901, 0.97), (0.97, 0.8, 0.6), (0.9, 0.95, 0.95)]
+    "last", [(0.9, 0.9, 0.9), (0.9, 0.901, 0.97), (0.97, 0.8, 0.6)]
 )
 def test_labels_stand_apart_and_inside_the_figure(last):
     figure = plotting.learning_curves(runs(last))

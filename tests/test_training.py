@@ -96,7 +96,7 @@ def study():
 
     def at_end(name, seed, model):
         weights(name, seed, model)
-        if seed != 1:
+        if seed == 2:
             scores[name, seed] = evaluate(model)
 
     frame = train(BUILDERS, seeds=[3, 1, 2], epochs=3, at_end=at_end)
@@ -124,6 +124,12 @@ OPTIMIZERS = {
     "momentum": lambda: keras.optimizers.SGD(0.05, momentum=0.9),
 }
 REGULARIZED = softmax_regression(kernel_regularizer=keras.regularizers.L2(0.3))
+CONVOLUTION = softmax_regression(
+    partial(keras.layers.Reshape, (4, 4, 1)),
+    partial(keras.layers.Conv2D, 3, 3),
+    keras.layers.Flatten,
+)
+FITTED = BUILDERS | {"regularized": REGULARIZED, "convolution": CONVOLUTION}
 
 
 def assert_close(ours, theirs):
@@ -132,13 +138,15 @@ def assert_close(ours, theirs):
         np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 @pytest.mark.parametrize(
-    "build", [*BUILDERS.values(), REGULARIZED], ids=[*BUILDERS, "regularized"]
+    ("model", "optimizer"),
+    [(model, name) for model in BUILDERS for name in OPTIMIZERS]
+    + [("regularized", "momentum"), ("convolution", "momentum")],
 )
-def test_matches_fit(build, optimizer, programs):
+def test_matches_fit(model, optimizer, programs):
+    build, optimizer = FITTED[model], OPTIMIZERS[optimizer]
     seed, epochs = 7, 4
-    train({"model": build}, seeds=[seed], epochs=epochs, optimizer=optimizer())
+    train({model: build}, seeds=[seed], epochs=epochs, optimizer=optimizer())
 
     keras.utils.set_random_seed(seed)
     reference = build()
@@ -167,7 +175,7 @@ def test_metrics_equal_evaluate_of_the_trained_model(study):
     last = frame.groupby(["model", "seed"]).tail(1).set_index(["model", "seed"])
     expected = pd.DataFrame(scores).T
     measured = last.loc[expected.index, expected.columns]
-    assert measured.shape == (6, 6)
+    assert measured.shape == (3, 6)
     np.testing.assert_allclose(measured, expected, atol=1e-5)
 
 
@@ -229,7 +237,8 @@ def test_seconds_of_training_increase_within_a_run(study):
     ],
 )
 def test_measurements_come_where_asked_and_never_more_than_due(budget, every, points):
-    frame = train(ONE, seeds=[1], measure_every=every, **budget)
+    five = {"batch_size": 14}  # updates an epoch, and no rest to compile for
+    frame = train(ONE, seeds=[1], measure_every=every, **five, **budget)
     assert list(frame["updates"]) == points
     assert list(frame["epoch"]) == [point / UPDATES for point in points]
     assert frame["validation_loss"].notna().all()
@@ -242,22 +251,21 @@ def test_measurements_come_where_asked_and_never_more_than_due(budget, every, po
 
 def test_measuring_oftener_changes_nothing_in_training(study):
     frame, *_ = study
-    batch = {"batch": BUILDERS["batch"]}
-    often = train(batch, seeds=[3], updates=3 * UPDATES, measure_every=1)
+    plain = {"plain": mlp()}
+    often = train(plain, seeds=[3], updates=3 * UPDATES, measure_every=1)
     ends = often[often["updates"] % UPDATES == 0]
-    same(ends, frame[(frame["model"] == "batch") & (frame["seed"] == 3)])
+    same(ends, frame[(frame["model"] == "plain") & (frame["seed"] == 3)])
 
 
 # --- pairing -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", BUILDERS)
-def test_a_run_depends_on_its_own_seed_and_builder_only(study, model):
+def test_a_run_depends_on_its_own_seed_and_builder_only(study):
     frame, kept, _ = study
     weights = Weights()
-    alone = train({model: BUILDERS[model]}, seeds=[2], epochs=3, at_end=weights)
-    same(alone, frame[(frame["model"] == model) & (frame["seed"] == 2)])
-    np.testing.assert_equal(weights[model, 2], kept[model, 2])
+    alone = train({"batch": mlp("batch")}, seeds=[2], epochs=3, at_end=weights)
+    same(alone, frame[(frame["model"] == "batch") & (frame["seed"] == 2)])
+    np.testing.assert_equal(weights["batch", 2], kept["batch", 2])
 
 
 def test_runs_of_different_seeds_differ(study):
@@ -317,7 +325,8 @@ def test_a_diverged_run_is_recorded_to_its_end_and_spares_the_others():
 
 @pytest.mark.parametrize("normalization", [None, "batch", "layer"])
 def test_a_huge_learning_rate_diverges_without_an_exception(normalization):
-    huge = {"optimizer": "sgd", "learning_rate": 1e30, "batch_size": 35}
+    # The first update still has a finite loss: only measuring shows what it did.
+    huge = {"optimizer": "sgd", "learning_rate": 1e30, "batch_size": 70}
     frame = train({"model": mlp(normalization)}, seeds=[1], epochs=2, **huge)
     assert list(frame["diverged"]) == [True, True]
 
@@ -343,10 +352,12 @@ SETTINGS = {
         {"epochs": 1, "learning_rate": rate} for rate in (-0.1, 0.0, np.nan, np.inf)
     ],
 }
-CASES = [(name, setting) for name, cases in SETTINGS.items() for setting in cases]
 
 
-@pytest.mark.parametrize(("named", "setting"), CASES)
+@pytest.mark.parametrize(
+    ("named", "setting"),
+    [(name, setting) for name, settings in SETTINGS.items() for setting in settings],
+)
 def test_a_setting_out_of_range_is_named_before_training(named, setting):
     with pytest.raises(ValueError, match=named):
         train({"model": refused}, seeds=[1], **setting)
@@ -478,8 +489,9 @@ def test_an_interrupt_passes_through(where):
         raise KeyboardInterrupt
 
     builder = interrupt if where == "builder" else softmax_regression()
+    common = {"seeds": [1, 2], "epochs": 1, "batch_size": 70}
     with pytest.raises(KeyboardInterrupt):
-        train({"model": builder}, seeds=[1, 2], epochs=1, at_end=interrupt)
+        train({"model": builder}, at_end=interrupt, **common)
 
 
 class Uncompilable(keras.layers.Layer):
@@ -507,9 +519,8 @@ def test_a_learning_rate_beside_a_schedule_is_refused_before_training():
         train({"m": refused}, seeds=[1], epochs=1, optimizer=sgd, learning_rate=0.1)
 
 
-@pytest.mark.parametrize("seeds", [range(2), np.arange(2)])
-def test_seeds_may_be_any_whole_numbers(seeds):
-    frame = train(ONE, seeds=seeds, updates=1, batch_size=70)
+def test_seeds_may_be_numpys_whole_numbers():
+    frame = train(ONE, seeds=np.arange(2), updates=1, batch_size=70)
     assert list(frame["seed"]) == [0, 1]
 
 
@@ -523,4 +534,4 @@ def test_a_model_without_an_input_layer_is_built_on_the_images():
 def test_a_builder_that_returns_one_model_twice_is_refused():
     model = softmax_regression()()
     with pytest.raises(ValueError, match="builder"):
-        train({"model": lambda: model}, seeds=[1, 2], epochs=1)
+        train({"model": lambda: model}, seeds=[1, 2], epochs=1, batch_size=70)

@@ -254,7 +254,7 @@ FRAME = pd.DataFrame(
     [
         # model, seed, updates, validation accuracy and loss, test accuracy, seconds
         ("bn", 1, 10, 0.95, 0.2, np.nan, 1.0),
-        ("bn", 1, 20, 0.90, 0.3, 0.91, 2.0),
+        ("bn", 1, 20, 0.96, 0.3, 0.91, 2.0),
         ("bn", 2, 10, 0.80, 0.5, np.nan, 1.5),
         ("bn", 2, 20, 0.95, 0.2, 0.94, 2.5),
         ("plain", 1, 10, 0.50, 1.0, np.nan, 1.2),
@@ -266,7 +266,7 @@ FRAME = pd.DataFrame(
         *("model", "seed", "updates", "validation_accuracy", "validation_loss"),
         *("test_accuracy", "seconds"),
     ],
-)
+).assign(diverged=lambda frame: frame["validation_loss"].isna())
 
 
 @pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)])
@@ -297,3 +297,16 @@ def test_reach_takes_the_first_time_or_the_budget(at, expected):
 
 def test_reach_counts_every_run_at_its_budget_when_none_arrives():
     assert (verdicts.reach(FRAME, 0.99) == 20).all(axis=None)
+
+
+def test_reach_does_not_take_a_clock_that_stopped_early_for_speed():
+    lost = (FRAME["model"] == "plain") & (FRAME["seed"] == 1)
+    table = verdicts.reach(FRAME.assign(diverged=lost), 0.95, "seconds")
+    assert table.loc[1, "plain"] == np.inf
+
+
+@pytest.mark.parametrize("read", [verdicts.final, verdicts.reach])
+def test_several_settings_in_one_frame_are_refused(read):
+    both = pd.concat([FRAME.assign(batch_size=size) for size in (16, 32)])
+    with pytest.raises(ValueError, match="several settings"):
+        read(both, {verdicts.final: "seconds", verdicts.reach: 0.95}[read])

@@ -108,7 +108,9 @@ async def execute(
         on_cell_executed=lambda **_: on_cell(),
     )
     try:
-        await client.async_execute(env={**os.environ, "BN_PLOTS": str(plots)})
+        # A progress bar would leave a trace on slow machines only.
+        scratch = {"BN_PLOTS": str(plots), "TQDM_DISABLE": "1"}
+        await client.async_execute(env=os.environ | scratch)
     except (CellControlSignal, RuntimeError) as error:
         name = getattr(error, "ename", type(error).__name__)
         value = str(getattr(error, "evalue", error)).strip().partition("\n")[0]
