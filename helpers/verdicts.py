@@ -76,7 +76,9 @@ def describe(value: float, unit: str, *, sign: bool = True) -> str:
         number, after = 100 * np.expm1(value), " %"
     else:
         return f"×{np.exp(value):.2f}"
-    text = f"{number:+.2f}" if unit == "accuracy" else f"{number:+.0f}"
+    text = f"{number:+.2f}" if unit == "accuracy" else f"{number:+.1f}"
+    if not float(text):
+        text = text.replace("-", "+")
     text = text.replace("-", "\N{MINUS SIGN}")
     return (text if sign else text.lstrip("+")) + after
 

@@ -200,7 +200,7 @@ def test_plain_text_is_claim_and_verdict(verdict):
     ("unit", "effect", "low", "high", "shown"),
     [
         ("accuracy", 0.0123, -0.0045, 0.0291, "+1.23|−0.45|+2.91|0.50 points"),
-        ("time", np.log(1.5), np.log(0.8), np.log(2), "+50 %|−20 %|+100 %|10 %"),
+        ("time", np.log(1.5), np.log(0.8), np.log(2), "+50.0 %|−20.0 %|+100.0 %|10.0"),
         ("factor", np.log(2), np.log(0.5), np.log(8), "×2.00|×0.50|×8.00|×1.25"),
     ],
 )
