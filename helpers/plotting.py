@@ -69,10 +69,11 @@ def show(figure: Figure, path: Path, alt: str) -> None:
     """
     with io.BytesIO() as drawn, io.BytesIO() as packed:
         figure.savefig(drawn, format="png")
-        # 256 colours look the same and keep the notebooks small.
-        Image.open(drawn).convert("RGB").quantize(256).save(
-            packed, "png", optimize=True
-        )
+        # 256 colours look the same and keep the notebooks small. The default method
+        # merges rare colours, such as those of a colour bar.
+        few = Image.Quantize.MAXCOVERAGE
+        image = Image.open(drawn).convert("RGB").quantize(256, few, kmeans=1)
+        image.save(packed, "png", optimize=True)
         png = packed.getvalue()
     width = round(figure.get_figwidth() * mpl.rcParams["figure.dpi"])
     plt.close(figure)
