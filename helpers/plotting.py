@@ -156,9 +156,12 @@ def curve(
     Returns
     -------
     The end point of each model's line, for :func:`label_lines`.
+
+    Values that are not finite are left out: a diverged run is drawn until it ends,
+    and beyond that the mean is one of the others.
     """
     frame = frame[np.isfinite(frame[y])]
-    models = [model for model in colours if model in set(frame["model"])]
+    models = _models(frame, colours)
     sns.lineplot(
         frame, x=x, y=y, hue="model", hue_order=models, palette=dict(colours),
         style="model", dashes={model: DASHES.get(model, "") for model in models},
@@ -175,7 +178,7 @@ def points(
     axis: Axes, frame: pd.DataFrame, x: str, y: str, *, colours: Mapping = COLOURS
 ) -> None:
     """Draw a mean and its 95 % t interval per category and model, side by side."""
-    models = [model for model in colours if model in set(frame["model"])]
+    models = _models(frame, colours)
     sns.pointplot(
         frame, x=x, y=y, hue="model", hue_order=models, palette=dict(colours),
         dodge=0.18 * len(models), linestyles="none", capsize=0.15,
@@ -183,6 +186,14 @@ def points(
         errorbar=t_interval, err_kws={"linewidth": 1.5}, ax=axis,
     )  # fmt: skip
     sns.move_legend(axis, "best", title=None)
+
+
+def _models(frame: pd.DataFrame, colours: Mapping) -> list[str]:
+    """Return the models of a frame in the order of their colours."""
+    found = set(frame["model"])
+    if missing := sorted(found - set(colours)):
+        raise ValueError(f"no colour for {', '.join(missing)}: give one in `colours`")
+    return [model for model in colours if model in found]
 
 
 def interval(axis: Axes, values: pd.Series, height: float, colour: str) -> None:

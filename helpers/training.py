@@ -325,10 +325,11 @@ def _study(builders, dataset, settings, seeds, at_end, columns=()) -> pd.DataFra
     seeds = list(seeds)
     if not builders:
         raise ValueError("there is no model to train: give at least one builder")
-    whole = all(isinstance(seed, Integral) and seed >= 0 for seed in seeds)
+    whole = all(isinstance(seed, Integral) and 0 <= seed < 2**32 for seed in seeds)
     if not seeds or not whole or len(set(seeds)) < len(seeds):
         raise ValueError(
-            f"seeds must be different whole numbers from 0, at least one, not {seeds}"
+            "seeds must be different whole numbers from 0 to 4294967295, at least one, "
+            f"not {seeds}"
         )
     seeds = [int(seed) for seed in seeds]
     for split in ("train", "validation", "test"):
@@ -415,8 +416,14 @@ def _plan(
     optimizer: str | keras.optimizers.Optimizer = "adam",
     learning_rate: float | None = None,
     measure_every: int | None = None,
+    **unknown: Any,
 ) -> _Plan:
     """Check one setting and work out what it comes to."""
+    if unknown:
+        raise ValueError(
+            f"unknown setting {', '.join(unknown)}: there are epochs, updates, "
+            "batch_size, optimizer, learning_rate and measure_every"
+        )
     if not isinstance(batch_size, Integral) or not 1 <= batch_size <= size:
         raise ValueError(
             f"batch_size must be a whole number from 1 to the {size} training images, "

@@ -189,7 +189,7 @@ def _decide(low: float, high: float, margin: float) -> str:
 def record(verdicts: Iterable[Verdict], folder: Path) -> None:
     """Save verdicts as ``verdicts.csv`` in a folder, a row a claim, unrounded."""
     columns = [field.name for field in fields(Verdict) if field.name != "reason"]
-    frame = pd.DataFrame(list(verdicts))[columns]
+    frame = pd.DataFrame(list(verdicts), columns=columns)
     files.write(folder / "verdicts.csv", frame.to_csv(index=False).encode())
 
 

@@ -226,3 +226,45 @@ def test_arms_stay_apart_on_a_grey_print():
         difference = abs(lightness(colours[0]) - lightness(colours[1]))
         assert difference >= 8, (one, other)
     assert len(set(map(str, plotting.DASHES.values()))) == len(plotting.DASHES)
+
+
+def test_a_model_without_a_colour_is_named():
+    frame = runs().replace({"model": {"plain": "dropout"}})
+    _, axis = plt.subplots()
+    with pytest.raises(ValueError, match="no colour for dropout"):
+        plotting.curve(axis, frame, "epoch", "validation_accuracy")
+
+
+def test_points_are_means_with_the_intervals_of_the_verdicts():
+    frame = runs().query("epoch == epoch.max()").assign(place="here")
+    _, axis = plt.subplots()
+    plotting.points(axis, frame, "place", "validation_accuracy")
+    scores = frame.groupby("model")["validation_accuracy"]
+    heights = {
+        round(y, 9) for line in axis.lines for y in np.atleast_1d(line.get_ydata())
+    }
+    for _, values in scores:
+        for expected in (values.mean(), *verdicts.t_interval(values)):
+            assert round(expected, 9) in heights
+
+
+def test_interval_reaches_from_low_to_high():
+    values = pd.Series([1.0, 2.0, 4.0])
+    _, axis = plt.subplots()
+    plotting.interval(axis, values, 0.5, "black")
+    (segment,) = axis.collections[0].get_segments()
+    np.testing.assert_allclose(segment[:, 0], verdicts.t_interval(values))
+    np.testing.assert_allclose(segment[:, 1], 0.5)
+
+
+def test_confusions_leave_the_diagonal_out_and_share_a_scale():
+    tables = {"a": np.array([[90, 1], [2, 80]]), "b": np.array([[9, 7], [0, 8]])}
+    figure = plotting.confusions(tables, ["cat", "dog"])
+    for axis, name in zip(figure.axes, tables, strict=True):
+        assert axis.get_title(loc="left") == name or axis.get_title() == name
+        mesh = axis.collections[0]
+        assert mesh.get_clim() == (0, 7)
+        written = sorted(text.get_text() for text in axis.texts)
+        assert written == sorted(
+            f"{n}" for n in (tables[name][0, 1], tables[name][1, 0])
+        )

@@ -370,7 +370,7 @@ def test_a_later_setting_of_a_sweep_is_checked_before_the_first_trains(named):
         sweep({"model": refused}, settings=settings, seeds=[1], epochs=1)
 
 
-@pytest.mark.parametrize("seeds", [[], [1, 2, 1], [-1], [0.5]])
+@pytest.mark.parametrize("seeds", [[], [1, 2, 1], [-1], [0.5], [2**32]])
 def test_seeds_must_be_there_whole_and_different(seeds):
     with pytest.raises(ValueError, match="seeds"):
         train({"model": refused}, seeds=seeds, epochs=1)
@@ -398,6 +398,11 @@ def test_an_empty_grid_and_a_duplicate_setting_are_refused():
     twice = [{"batch_size": 8}, {"batch_size": 16}, {"batch_size": 8}]
     with pytest.raises(ValueError, match="setting stands twice"):
         sweep({"model": refused}, settings=twice, seeds=[1], epochs=1)
+
+
+def test_a_misspelt_setting_is_named():
+    with pytest.raises(ValueError, match="unknown setting batchsize"):
+        sweep({"model": refused}, settings=[{"batchsize": 8}], seeds=[1], epochs=1)
 
 
 # --- sweeps --------------------------------------------------------------------------

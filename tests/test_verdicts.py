@@ -310,3 +310,8 @@ def test_several_settings_in_one_frame_are_refused(read):
     both = pd.concat([FRAME.assign(batch_size=size) for size in (16, 32)])
     with pytest.raises(ValueError, match="several settings"):
         read(both, {verdicts.final: "seconds", verdicts.reach: 0.95}[read])
+
+
+def test_a_record_of_nothing_has_its_columns(tmp_path):
+    verdicts.record([], tmp_path)
+    assert (tmp_path / "verdicts.csv").read_text().startswith("claim,verdict,effect,")
