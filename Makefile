@@ -3,8 +3,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Written last, so that an interrupted installation is not taken for a finished one.
 READY := .venv/.ready
+BENCH_READY := .venv-bench/.ready
 
-.PHONY: help .venv report test lab refresh
+define CHECK_PYTHON
+@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { \
+	  echo "Python 3.11, 3.12 or 3.13 is needed and '$(PYTHON)' is not one of them: name it, as in 'make report PYTHON=python3.12'."; \
+	  exit 1; }
+endef
+
+.PHONY: help .venv report test lab refresh bench
 
 help: ## Show this list
 	@sed -n 's/^\([.a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -12,9 +19,7 @@ help: ## Show this list
 .venv: $(READY) ## Create the environment alone
 
 $(READY): requirements.txt requirements-dev.txt constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { \
-	  echo "Python 3.11, 3.12 or 3.13 is needed and '$(PYTHON)' is not one of them: name it, as in 'make report PYTHON=python3.12'."; \
-	  exit 1; }
+	$(CHECK_PYTHON)
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  -r requirements.txt -r requirements-dev.txt -c constraints.txt
@@ -37,3 +42,13 @@ lab: $(READY) ## Open the notebooks in JupyterLab
 
 refresh: $(READY) ## Re-execute notebooks in place (NOTEBOOKS="notebooks/03_….ipynb", else all)
 	$(BIN)/python -m tools.refresh $(NOTEBOOKS)
+
+bench: $(BENCH_READY) ## Time the trainer against its peers (.venv-bench, 8 minutes): plots/bench/
+	.venv-bench/bin/python -m tools.bench
+
+$(BENCH_READY): requirements.txt requirements-bench.txt constraints.txt
+	$(CHECK_PYTHON)
+	$(PYTHON) -m venv --clear .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -r requirements-bench.txt -c constraints.txt
+	touch $@

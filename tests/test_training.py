@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from functools import partial
+from threading import Barrier
+from time import sleep
 
 import keras
 import numpy as np
@@ -436,9 +438,10 @@ def test_a_grid_of_learning_rates_compiles_once(programs):
         settings=[{"learning_rate": rate} for rate in rates],
         **{"seeds": [1, 2], "epochs": 1, "batch_size": BATCH},
     )
-    (program,) = programs
-    # Once for full batches, once for the last of an epoch.
-    assert program.loop.experimental_get_tracing_count() == 2
+    assert len(programs) == 2  # one a worker
+    for program in programs:
+        # Once for full batches, once for the last of an epoch.
+        assert program.loop.experimental_get_tracing_count() == 2
     assert frame["train_loss"].nunique() == 6
 
 
@@ -497,6 +500,61 @@ def test_an_interrupt_passes_through(where):
     common = {"seeds": [1, 2], "epochs": 1, "batch_size": 70}
     with pytest.raises(KeyboardInterrupt):
         train({"model": builder}, at_end=interrupt, **common)
+
+
+@pytest.mark.parametrize("workers", [2, 3, 9])
+@pytest.mark.parametrize("names", [["plain"], ["plain", "batch"], ["drop", *BUILDERS]])
+def test_side_by_side_trains_the_same_as_one_at_a_time(names, workers):
+    builders = BUILDERS | {
+        "drop": softmax_regression(partial(keras.layers.Dropout, 0.5))
+    }
+    builders = {name: builders[name] for name in names}
+    common = {"seeds": [3, 1, 2], "epochs": 2, "measure_every": 2}
+    ends = Weights(), Weights()
+    alone = train(builders, workers=1, at_end=ends[0], **common)
+    together = train(builders, workers=workers, at_end=ends[1], **common)
+    measured = alone.columns.drop("seconds")
+    pd.testing.assert_frame_equal(alone[measured], together[measured])
+    assert list(ends[0]) == list(ends[1])
+    for run, weights in ends[0].items():
+        for one, other in zip(weights, ends[1][run], strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_runs_side_by_side_overlap_in_time(monkeypatch):
+    barrier = Barrier(2, timeout=60)  # breaks unless two runs are on their way
+    advance = training._Run.advance
+
+    def meet(run, stretches):
+        barrier.wait()
+        advance(run, stretches)
+
+    monkeypatch.setattr(training._Run, "advance", meet)
+    train(ONE, seeds=[1, 2], epochs=2)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_of_one_run_stops_those_beside_it(workers, monkeypatch):
+    started = []
+    advance = training._Run.advance
+
+    def fail(run, stretches):
+        if run.seed == 1:
+            raise KeyboardInterrupt
+        started.append(run)
+        sleep(0.02)
+        advance(run, stretches)
+
+    monkeypatch.setattr(training._Run, "advance", fail)
+    with pytest.raises(KeyboardInterrupt):
+        train(ONE, seeds=[1, 2, 3], epochs=1000, workers=workers)
+    assert len(started) < 100
+
+
+@pytest.mark.parametrize("workers", [0, -1, 1.5])
+def test_workers_must_be_a_whole_number(workers):
+    with pytest.raises(ValueError, match="workers"):
+        train({"model": refused}, seeds=[1], epochs=1, workers=workers)
 
 
 class Uncompilable(keras.layers.Layer):
