@@ -112,7 +112,7 @@ def draw(table: pd.DataFrame) -> bytes:
     colours = {FIT: "#bf4b0b", TORCH: "#8a4f9e", JAX: "#0f7f6f", OURS: "#12436d"}
     colours |= {PAIR: "#12436d", FLOOR: "#5f5f5f"}
     plotting.use_style()
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4.8), sharex=True, sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.8), sharex=True, sharey=True)
     axes[0].set_xscale("log", base=2)
     axes[0].set_yscale("log")
     ticks = [0.25, 0.5, 1, 2, 4, 8, 16]

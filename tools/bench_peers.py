@@ -137,7 +137,7 @@ def matrix_products(images: np.ndarray, labels: np.ndarray, network: Network) ->
 
 FIT, TORCH, JAX = "Keras fit", "PyTorch, lean loop", "Keras on JAX"
 OURS, FLOOR = "this trainer", "matrix products"
-PAIR = "this trainer, two runs at a time"
+PAIR = "this trainer, two at a time"
 MAKERS = {FIT: keras_fit, TORCH: torch_loop, JAX: keras_fit, OURS: trainer}
 MAKERS |= {PAIR: partial(trainer, workers=2), FLOOR: matrix_products}
 
