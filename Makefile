@@ -11,10 +11,10 @@ define CHECK_PYTHON
 	  exit 1; }
 endef
 
-.PHONY: help .venv report test lab refresh bench
+.PHONY: help .venv report test lab refresh stability bench
 
 help: ## Show this list
-	@sed -n 's/^\([.a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
+	@sed -n 's/^\([.a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
 
 .venv: $(READY) ## Create the environment alone
 
@@ -42,6 +42,9 @@ lab: $(READY) ## Open the notebooks in JupyterLab
 
 refresh: $(READY) ## Re-execute notebooks in place (NOTEBOOKS="notebooks/03_….ipynb", else all)
 	$(BIN)/python -m tools.refresh $(NOTEBOOKS)
+
+stability: $(READY) ## Run the verdicts again with other seeds (FIRST_SEEDS="100 1000", NOTEBOOKS)
+	$(BIN)/python -m tools.stability $(if $(FIRST_SEEDS),--first-seeds='$(FIRST_SEEDS)') $(NOTEBOOKS)
 
 bench: $(BENCH_READY) ## Time the trainer against its peers (.venv-bench, 8 minutes): plots/bench/
 	.venv-bench/bin/python -m tools.bench

@@ -1,12 +1,19 @@
-"""What is measured inside a trained network."""
+"""What is measured inside a network.
 
-from collections.abc import Iterator
+Gradients and losses are those of training: batch normalization uses the statistics
+of the images it is given. Nothing here but `reestimate` changes a model.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
 
 import keras
 import numpy as np
+import pandas as pd
+import tensorflow as tf
 
 
-def reestimate(model: keras.Model, images: np.ndarray) -> None:
+def reestimate(model: keras.Model, images: np.ndarray, *, dropout: bool = True) -> None:
     """Replace the moving statistics by those of the images, taken as one batch.
 
     What batch normalization then uses at inference is the mean and the (biased)
@@ -18,22 +25,185 @@ def reestimate(model: keras.Model, images: np.ndarray) -> None:
     ----------
     model : changed in place: its moving statistics alone.
     images : (n, ...) float32, usually the training images; n activations of every
-        layer must fit in memory. Dropout layers stay active.
+        layer must fit in memory.
+    dropout : whether dropout layers are active, as in training, or not, as at
+        inference.
     """
-    found = list(_batch_norms(model))
-    momenta = [layer.momentum for layer in found]
+    changed = [
+        (layer, "momentum", layer.momentum)
+        for layer in _layers(model, keras.layers.BatchNormalization)
+    ]
+    if not dropout:
+        changed += [
+            (layer, "rate", layer.rate)
+            for layer in _layers(model, keras.layers.Dropout)
+        ]
     try:
-        for layer in found:
-            layer.momentum = 0.0
+        for layer, name, _ in changed:
+            setattr(layer, name, 0.0)
         model(images, training=True)
     finally:
-        for layer, momentum in zip(found, momenta, strict=True):
-            layer.momentum = momentum
+        for layer, name, value in changed:
+            setattr(layer, name, value)
 
 
-def _batch_norms(model: keras.Model) -> Iterator[keras.layers.BatchNormalization]:
+def _layers(model: keras.Model, kind: type) -> Iterator[keras.Layer]:
     for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
+        if isinstance(layer, kind):
             yield layer
         elif isinstance(layer, keras.Model):
-            yield from _batch_norms(layer)
+            yield from _layers(layer, kind)
+
+
+def loss(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> float:
+    """Cross-entropy (nats) of a batch, normalized by its own statistics."""
+    return float(_compiled(model)(_weights(model), images, labels)[0])
+
+
+def gradient_norms(
+    model: keras.Model, images: np.ndarray, labels: np.ndarray
+) -> np.ndarray:
+    """Frobenius norm of the loss's gradient for each kernel, from input to output.
+
+    Returns
+    -------
+    A number a kernel, float32.
+    """
+    _, gradients = _differentiate(model, _weights(model), images, labels)
+    return np.array([np.linalg.norm(gradients[index]) for index in _kernels(model)])
+
+
+def along_gradient(
+    model: keras.Model,
+    images: np.ndarray,
+    labels: np.ndarray,
+    distances: Sequence[float],
+) -> pd.DataFrame:
+    """How loss and gradient change along the gradient of one batch.
+
+    Parameters
+    ----------
+    model : its weights are the starting point W, g the gradient there.
+    images, labels : the batch; all losses and gradients are of it.
+    distances : learning rates s of the steps W - s·g.
+
+    Returns
+    -------
+    A row a distance: ``distance``; ``loss`` (nats) there; ``gradient_change``, the
+    length of the gradient's change over the length of g; ``smoothness``, the same
+    length over the length of the step. Their maxima over the distances are what
+    Santurkar et al. (2018, section 3.1) plot as variation of the loss, gradient
+    predictiveness (there not relative) and effective beta-smoothness.
+    """
+    differentiate, weights = _compiled(model), _weights(model)
+    _, gradients = differentiate(weights, images, labels)
+    length = tf.linalg.global_norm(gradients)
+    rows = []
+    for distance in distances:
+        moved = [w - distance * g for w, g in zip(weights, gradients, strict=True)]
+        there, others = differentiate(moved, images, labels)
+        change = tf.linalg.global_norm(
+            [b - a for a, b in zip(gradients, others, strict=True)]
+        )
+        relative = float(change / length)
+        rows.append((distance, float(there), relative, relative / distance))
+    return pd.DataFrame(
+        rows, columns=["distance", "loss", "gradient_change", "smoothness"]
+    )
+
+
+def covariate_shift(
+    model: keras.Model, images: np.ndarray, labels: np.ndarray, learning_rate: float
+) -> pd.DataFrame:
+    """How one step of the preceding layers changes a layer's gradient.
+
+    For each kernel but the first, the gradient G at the weights as they are is
+    compared with the gradient G' after all variables before it made one step of
+    gradient descent (Santurkar et al. 2018, definition 2.1).
+
+    Returns
+    -------
+    A row a kernel: ``kernel``, its number from 1; ``cosine`` of the angle between
+    G and G'; ``change``, the length of G' - G over that of G.
+    """
+    differentiate, weights = _compiled(model), _weights(model)
+    _, gradients = differentiate(weights, images, labels)
+    rows = []
+    for number, index in enumerate(_kernels(model)[1:], 2):
+        moved = [
+            weight - learning_rate * gradient if position < index else weight
+            for position, (weight, gradient) in enumerate(
+                zip(weights, gradients, strict=True)
+            )
+        ]
+        _, after = differentiate(moved, images, labels)
+        old, new = gradients[index], after[index]
+        length = tf.norm(old)
+        cosine = tf.reduce_sum(old * new) / (length * tf.norm(new))
+        rows.append((number, float(cosine), float(tf.norm(new - old) / length)))
+    return pd.DataFrame(rows, columns=["kernel", "cosine", "change"])
+
+
+def activation_inputs(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Inputs of the last hidden activation, as training computes them.
+
+    Returns
+    -------
+    (n, units) float32, normalized by the statistics of the images where the model
+    normalizes by the batch.
+
+    Raises
+    ------
+    ValueError
+        If the model has no activation layer.
+    """
+    found = list(_layers(model, keras.layers.Activation))
+    if not found:
+        raise ValueError("the model has no Activation layer whose inputs to return")
+    return _inputs(model, found[-1])(images).numpy()
+
+
+def _kernels(model: keras.Model) -> list[int]:
+    """Positions of the kernels among the trainable variables."""
+    names = [variable.name for variable in model.trainable_variables]
+    return [index for index, name in enumerate(names) if name == "kernel"]
+
+
+def _weights(model: keras.Model) -> list[tf.Tensor]:
+    return [tf.convert_to_tensor(variable) for variable in model.trainable_variables]
+
+
+def _differentiate(model: keras.Model, weights, images, labels):
+    """Loss and its gradients at any weights; the model stays as it is."""
+    with tf.GradientTape() as tape:
+        tape.watch(weights)
+        logits, _ = model.stateless_call(
+            weights, model.non_trainable_variables, images, training=True
+        )
+        value = keras.losses.sparse_categorical_crossentropy(
+            labels, logits, from_logits=True
+        )
+        value = tf.reduce_mean(value)
+    return value, tape.gradient(value, weights)
+
+
+# A model in training is probed again and again: its compiled functions are kept.
+@lru_cache(maxsize=32)
+def _compiled(model: keras.Model) -> Callable:
+    return tf.function(partial(_differentiate, model))
+
+
+@lru_cache(maxsize=32)
+def _inputs(model: keras.Model, layer: keras.Layer) -> Callable:
+    part = keras.Model(model.inputs, layer.input)
+
+    @tf.function
+    def inputs(images):
+        return part.stateless_call(
+            part.trainable_variables,
+            part.non_trainable_variables,
+            images,
+            training=True,
+        )[0]
+
+    return inputs

@@ -52,8 +52,10 @@ def train(
     batch_size: int = 64,
     optimizer: str | keras.optimizers.Optimizer = "adam",
     learning_rate: float | None = None,
+    cosine_decay: bool = False,
     measure_every: int | None = None,
     workers: int = 2,
+    probe: Callable[[keras.Model], Mapping[str, float]] | None = None,
     at_end: Callable[[str, int, keras.Model], None] | None = None,
 ) -> pd.DataFrame:
     """Train every builder's model from every seed and measure as training goes.
@@ -71,11 +73,15 @@ def train(
     batch_size : images an update.
     optimizer : a Keras optimizer or its name; copied, never changed.
     learning_rate : replaces the optimizer's own.
+    cosine_decay : let the rate fall from there to zero over the budget, along half a
+        cosine (Loshchilov & Hutter 2017, equation 5), so that a run ends at rest.
     measure_every : updates between measurements; ``None`` measures after each epoch.
     workers : runs trained side by side. Two need about three quarters of the time of
         one after the other, with the same results. To compare times take 1: the
         models of a seed then take turns, alone on the machine, so that a slow moment
         falls on all of them.
+    probe : called with the model at each measurement; the numbers it returns become
+        columns. It must leave the model as it was.
     at_end : called with name, seed and trained model at the end of each run; the next
         seed trains the same model object, so copy what you keep.
 
@@ -101,9 +107,10 @@ def train(
         "batch_size": batch_size,
         "optimizer": optimizer,
         "learning_rate": learning_rate,
+        "cosine_decay": cosine_decay,
         "measure_every": measure_every,
     }
-    return _study(builders, dataset, [setting], seeds, workers, at_end)
+    return _study(builders, dataset, [setting], seeds, workers, probe, at_end)
 
 
 def sweep(
@@ -139,13 +146,15 @@ def sweep(
         raise ValueError("the grid is empty: give at least one setting to sweep over")
     if any(setting in settings[:index] for index, setting in enumerate(settings)):
         raise ValueError("a setting stands twice in the grid: give each one once")
-    workers, at_end = common.pop("workers", 2), common.pop("at_end", None)
+    workers = common.pop("workers", 2)
+    probe, at_end = common.pop("probe", None), common.pop("at_end", None)
     return _study(
         builders,
         dataset,
         [common | setting for setting in settings],
         seeds,
         workers,
+        probe,
         at_end,
         columns=list(dict.fromkeys(key for setting in settings for key in setting)),
     )
@@ -159,6 +168,7 @@ class _Plan:
     updates_per_epoch: int
     points: tuple[int, ...]
     optimizer: keras.optimizers.Optimizer
+    rates: np.ndarray | None  # one for each update, if the rate decays
 
     @property
     def kind(self) -> str:
@@ -166,7 +176,7 @@ class _Plan:
         config = self.optimizer.get_config() | {"name": type(self.optimizer).__name__}
         if isinstance(config["learning_rate"], float):
             del config["learning_rate"]
-        return str(config)
+        return f"{config} {self.rates is not None}"
 
     @property
     def total(self) -> int:
@@ -189,8 +199,9 @@ class _Program:
         build: Builder,
         image_shape: tuple[int, ...],
         optimizer: keras.optimizers.Optimizer,
+        decays: bool,
     ):
-        self.build, self.image_shape = build, image_shape
+        self.build, self.image_shape, self.decays = build, image_shape, decays
         self.model = self._new_model()
         self.model_starts: dict[int, list[np.ndarray]] = {}
         self.optimizer = _copy(optimizer)
@@ -231,19 +242,24 @@ class _Program:
     def _first_steps(self, images, labels, shapes) -> None:
         # A real step, not none: the first is slow, and `restart` undoes it.
         for shape in shapes:
-            self.advance(images, labels, tf.zeros(shape, tf.int32), 0, 1)
+            rates = tf.zeros(shape[:1]) if self.decays else None
+            self.advance(images, labels, tf.zeros(shape, tf.int32), rates, 0, 1)
+
+    def draw(self, seed: int) -> None:
+        """Build a model from a seed and keep the weights it starts with."""
+        if seed in self.model_starts:
+            return
+        keras.utils.set_random_seed(seed)
+        new = self._new_model()
+        if new is self.model:
+            raise ValueError(
+                "a builder returned the same model twice: it must build a new one "
+                "each time, as `lambda: helpers.models.mlp()` does"
+            )
+        self.model_starts[seed] = [variable.numpy() for variable in new.variables]
 
     def restart(self, seed: int, optimizer: keras.optimizers.Optimizer) -> None:
         """Set weights and optimizer to what a newly built model would start with."""
-        if seed not in self.model_starts:
-            keras.utils.set_random_seed(seed)
-            new = self._new_model()
-            if new is self.model:
-                raise ValueError(
-                    "a builder returned the same model twice: it must build a new one "
-                    "each time, as `lambda: helpers.models.mlp()` does"
-                )
-            self.model_starts[seed] = [variable.numpy() for variable in new.variables]
         for variable, start in zip(
             self.model.variables, self.model_starts[seed], strict=True
         ):
@@ -256,17 +272,18 @@ class _Program:
         if isinstance(rate, float):
             self.optimizer.learning_rate = rate
 
-    def advance(self, images, labels, batches, start: int, stop: int) -> float:
+    def advance(self, images, labels, batches, rates, start: int, stop: int) -> float:
         """Train on ``batches[start:stop]`` and return the sum of their losses."""
-        return float(
-            self.loop(images, labels, batches, tf.constant(start), tf.constant(stop))
-        )
+        bounds = tf.constant(start), tf.constant(stop)
+        return float(self.loop(images, labels, batches, rates, *bounds))
 
-    def _loop(self, images, labels, batches, start, stop):
+    def _loop(self, images, labels, batches, rates, start, stop):
         total = tf.constant(0.0)
         index = start
         # `while`, not `tf.range`: XLA would compile anew for every other range.
         while index < stop:
+            if self.decays:
+                self.optimizer.learning_rate.assign(rates[index])
             batch = batches[index]
             total += self._update(tf.gather(images, batch), tf.gather(labels, batch))
             index += 1
@@ -291,13 +308,20 @@ class _Program:
 class _Run:
     """One model on its way through one plan: its clock, its rows, whether it lives."""
 
-    def __init__(self, program: _Program, data: Mapping, labels: Mapping[str, Any]):
+    def __init__(
+        self,
+        program: _Program,
+        data: Mapping,
+        labels: Mapping[str, Any],
+        probe: Callable[[keras.Model], Mapping[str, float]] | None,
+    ):
         self.program, self.data, self.labels = program, data, labels
+        self.probe = probe
         self.model, self.seed = labels["model"], labels["seed"]
         self.seconds, self.diverged, self.rows = 0.0, False, []
         self.stopped = False
 
-    def advance(self, stretches: Sequence[tuple[tf.Tensor, int, int]]) -> None:
+    def advance(self, stretches: Sequence[tuple]) -> None:
         if self.diverged:
             return
         began = time.perf_counter()
@@ -320,16 +344,18 @@ class _Run:
                 loss, accuracy = self.program.score(*self.data[split])
                 self.diverged |= not np.isfinite(loss)
             scores |= {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
+        found = {} if self.probe is None else self.probe(self.program.model)
         self.rows.append(
             self.labels
             | {"epoch": updates / updates_per_epoch, "updates": updates}
             | scores
             | {"seconds": self.seconds, "diverged": self.diverged}
+            | found
         )
 
 
 def _study(
-    builders, dataset, settings, seeds, workers, at_end, columns=()
+    builders, dataset, settings, seeds, workers, probe, at_end, columns=()
 ) -> pd.DataFrame:
     """Run all settings; every argument is checked before the first is trained."""
     seeds = list(seeds)
@@ -369,22 +395,24 @@ def _study(
     ) as bar:
         for setting, plan in zip(settings, plans, strict=True):
             values = {key: setting.get(key) for key in columns}
-            for name, build in builders.items():
-                for copy in copies:
-                    key = name, copy, plan.kind
-                    if key not in programs:
-                        shape = data["train"][0].shape[1:]
-                        programs[key] = _Program(build, shape, plan.optimizer)
-                    programs[key].compile(*data["train"], plan.batch_size)
+            keys = [(name, copy, plan.kind) for name in builders for copy in copies]
+            for key in keys:
+                if key not in programs:
+                    shape = data["train"][0].shape[1:]
+                    decays = plan.rates is not None
+                    build = builders[key[0]]
+                    programs[key] = _Program(build, shape, plan.optimizer, decays)
             runs = [
                 _Run(
                     programs[name, index % len(copies), plan.kind],
                     data,
                     values | {"model": name, "seed": seed},
+                    probe,
                 )
                 for index, seed in enumerate(seeds)
                 for name in builders
             ]
+            _prepare([programs[key] for key in keys], runs, plan, workers)
             size = len(builders) if workers == 1 else workers
             for start in range(0, len(runs), size):
                 together = runs[start : start + size]
@@ -401,6 +429,19 @@ def _study(
     order = {name: position for position, name in enumerate(builders)}
     rows.sort(key=lambda run: order[run[0]["model"]])
     return pd.DataFrame([row for run in rows for row in run])
+
+
+def _prepare(
+    programs: Sequence[_Program], runs: Sequence[_Run], plan: _Plan, workers: int
+) -> None:
+    """Compile in threads; Python builds the models of all seeds in the meantime."""
+    train = runs[0].data["train"]
+    with ThreadPoolExecutor(workers) as pool:
+        compiling = [pool.submit(p.compile, *train, plan.batch_size) for p in programs]
+        for run in runs:
+            run.program.draw(run.seed)
+        for program in compiling:
+            program.result()
 
 
 def _train_side_by_side(runs: Sequence[_Run], plan: _Plan, bar: tqdm) -> None:
@@ -426,9 +467,14 @@ def _train(runs: Sequence[_Run], plan: _Plan, bar: tqdm) -> None:
             cut = full * plan.batch_size
             batches = tf.constant(order[:cut].reshape(full, plan.batch_size))
             rest = tf.constant(order[cut:].reshape(1, -1))
-        stretches = [(batches, start, min(stop, full))] if start < full else []
+            rates = rest_rates = None
+            if plan.rates is not None:
+                first = (epoch - 1) * plan.updates_per_epoch
+                rates = tf.constant(_padded(plan.rates[first:], full))
+                rest_rates = tf.constant(_padded(plan.rates[first + full :], 1))
+        stretches = [(batches, rates, start, min(stop, full))] if start < full else []
         if stop > full:
-            stretches.append((rest, 0, 1))
+            stretches.append((rest, rest_rates, 0, 1))
         done += stop - start
         # Forwards, then backwards: no model always runs first.
         for run in runs if epoch % 2 else reversed(runs):
@@ -449,6 +495,7 @@ def _plan(
     batch_size: int = 64,
     optimizer: str | keras.optimizers.Optimizer = "adam",
     learning_rate: float | None = None,
+    cosine_decay: bool = False,
     measure_every: int | None = None,
     **unknown: Any,
 ) -> _Plan:
@@ -456,7 +503,7 @@ def _plan(
     if unknown:
         raise ValueError(
             f"unknown setting {', '.join(unknown)}: there are epochs, updates, "
-            "batch_size, optimizer, learning_rate and measure_every"
+            "batch_size, optimizer, learning_rate, cosine_decay and measure_every"
         )
     if not isinstance(batch_size, Integral) or not 1 <= batch_size <= size:
         raise ValueError(
@@ -485,7 +532,25 @@ def _plan(
     per_epoch = -(-size // batch_size)
     total = updates or epochs * per_epoch
     every = measure_every or per_epoch
-    return _Plan(batch_size, per_epoch, (*range(every, total, every), total), optimizer)
+    points = (*range(every, total, every), total)
+    rates = _decay(optimizer, total) if cosine_decay else None
+    return _Plan(batch_size, per_epoch, points, optimizer, rates)
+
+
+def _decay(optimizer: keras.optimizers.Optimizer, total: int) -> np.ndarray:
+    start = optimizer.get_config()["learning_rate"]
+    if not isinstance(start, float):
+        raise ValueError(
+            "the optimizer has a learning-rate schedule: leave cosine_decay out"
+        )
+    schedule = keras.optimizers.schedules.CosineDecay(start, total)
+    return schedule(np.arange(total, dtype=np.float32)).numpy()
+
+
+def _padded(rates: np.ndarray, size: int) -> np.ndarray:
+    """Return the first of the rates; a program's shapes are those of a whole epoch."""
+    rates = rates[:size]
+    return np.pad(rates, (0, size - len(rates)))
 
 
 def _copy(optimizer: str | keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:

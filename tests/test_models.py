@@ -93,3 +93,59 @@ def test_the_hidden_layers_take_the_initializer():
 def test_an_unknown_normalization_is_named_with_the_choices(argument):
     with pytest.raises(ValueError, match="'group': choose None, 'batch', 'layer'"):
         models.mlp(**{argument: "group"})
+
+
+def test_dropout_follows_the_activation_and_leaves_the_kernels_alone():
+    options = {"normalization": "batch", "input_shape": (3, 3)}
+    model = models.mlp((9, 9), dropout=0.4, **options)
+    names = [type(layer).__name__ for layer in model.layers[1:5]]
+    assert names == ["Dense", "BatchNormalization", "Activation", "Dropout"]
+    assert model.layers[4].rate == 0.4
+    ours = kernels(5, (9, 9), dropout=0.4, **options)
+    np.testing.assert_equal(ours, kernels(5, (9, 9), **options))
+
+
+@pytest.mark.parametrize(
+    ("order", "bias"),
+    [
+        (("normalization", "dropout", "activation"), False),
+        (("dropout", "normalization", "activation"), False),
+        (("activation", "normalization", "dropout"), True),
+        (("dropout", "activation", "normalization"), True),
+    ],
+)
+def test_the_order_is_free_and_a_bias_stays_where_it_is_not_redundant(order, bias):
+    model = models.mlp((5, 4), normalization="batch", dropout=0.1, order=order)
+    layers = {
+        "normalization": keras.layers.BatchNormalization,
+        "activation": keras.layers.Activation,
+        "dropout": keras.layers.Dropout,
+    }
+    block = [layers[part] for part in order]
+    assert [type(layer) for layer in model.layers[2:5]] == block
+    assert [type(layer) for layer in model.layers[6:9]] == block
+    assert [model.layers[index].use_bias for index in (1, 5)] == [bias, bias]
+
+
+def test_without_normalization_the_order_does_not_take_the_bias():
+    model = models.mlp((5,), order=("normalization", "activation", "dropout"))
+    assert model.layers[1].use_bias
+
+
+def test_a_normalization_may_be_what_makes_a_layer():
+    def make():
+        return keras.layers.GroupNormalization(groups=2)
+
+    model = models.mlp((6, 4), normalization=make)
+    found = [model.layers[index] for index in (2, 5)]
+    assert all(isinstance(layer, keras.layers.GroupNormalization) for layer in found)
+    assert found[0] is not found[1]
+    assert not model.layers[1].use_bias
+
+
+@pytest.mark.parametrize(
+    "order", [("normalization", "activation"), ("norm", "activation", "dropout")]
+)
+def test_an_order_that_does_not_name_the_three_is_refused(order):
+    with pytest.raises(ValueError, match="normalization, activation, dropout once"):
+        models.mlp(order=order)

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from helpers import models, probes, training
 
@@ -52,3 +53,172 @@ def test_layers_inside_layers_are_found(images):
     model = keras.Sequential([keras.Input((28, 28)), inner])
     probes.reestimate(model, images)
     assert np.abs(inner.layers[2].moving_mean.numpy()).max() > 0
+
+
+def test_statistics_without_dropout_are_those_of_the_network_without_it(images):
+    dropped = models.mlp((8, 4), normalization="batch", dropout=0.5)
+    bare = models.mlp((8, 4), normalization="batch")
+    for new, old in zip(bare.weights, dropped.weights, strict=True):
+        new.assign(old)
+    probes.reestimate(bare, images)
+    probes.reestimate(dropped, images)
+    with_dropout = dropped.layers[6].moving_variance.numpy()
+    probes.reestimate(dropped, images, dropout=False)
+    for new, old in zip(dropped.weights, bare.weights, strict=True):
+        np.testing.assert_allclose(new, old, atol=1e-6)
+    assert not np.allclose(dropped.layers[6].moving_variance, with_dropout)
+    assert [dropped.layers[index].rate for index in (4, 8)] == [0.5, 0.5]
+
+
+# --- gradients and losses, against closed forms --------------------------------------
+
+
+@pytest.fixture
+def labels():
+    return np.arange(300, dtype=np.int32) % 10
+
+
+def softmax(logits):
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return odds / odds.sum(axis=1, keepdims=True)
+
+
+def regression(images, labels, kernel):
+    """Loss of softmax regression without bias, and its gradient."""
+    x, y = images.reshape(len(images), -1).astype(np.float64), np.eye(10)[labels]
+    chances = softmax(x @ kernel)
+    entropy = -np.log((chances * y).sum(axis=1)).mean()
+    return entropy, x.T @ (chances - y) / len(x), (chances - y).mean(axis=0)
+
+
+def test_loss_is_that_of_training_mode(images, labels):
+    model = models.mlp((8,), normalization="batch")
+    logits = np.array(model(images, training=True), dtype=np.float64)
+    expected = -np.log(softmax(logits)[np.arange(300), labels]).mean()
+    assert probes.loss(model, images, labels) == pytest.approx(expected, rel=1e-5)
+
+
+def test_gradients_of_a_linear_network_with_orthogonal_kernels_have_one_length(images):
+    # Rotations keep lengths both ways, so every kernel's gradient has the length of
+    # the input times that of the error sent back through the output kernel.
+    model = models.mlp((784,) * 4, activation="linear", kernel_initializer="orthogonal")
+    image, label = images[:1], np.array([3], np.int32)
+    error = softmax(np.array(model(image)))[0] - np.eye(10)[3]
+    output = model.layers[-1].kernel.numpy()
+    length = np.linalg.norm(image)
+    expected = [length * np.linalg.norm(output @ error)] * 4
+    expected.append(length * np.linalg.norm(error))
+    norms = probes.gradient_norms(model, image, label)
+    np.testing.assert_allclose(norms, expected, rtol=1e-4)
+
+
+def test_loss_and_gradient_along_the_gradient_are_those_of_softmax_regression(
+    images, labels
+):
+    model = models.mlp(())
+    kernel = model.layers[-1].kernel.numpy().astype(np.float64)
+    _, slope, bias_slope = regression(images, labels, kernel)
+    length = np.sqrt((slope**2).sum() + (bias_slope**2).sum())
+    frame = probes.along_gradient(model, images, labels, [0.01, 0.1])
+    assert list(frame["distance"]) == [0.01, 0.1]
+    x, y = images.reshape(300, -1), np.eye(10)[labels]
+    for row in frame.itertuples():
+        bias = -row.distance * bias_slope
+        chances = softmax(x @ (kernel - row.distance * slope) + bias)
+        there = x.T @ (chances - y) / 300, (chances - y).mean(axis=0)
+        change = np.sqrt(
+            ((there[0] - slope) ** 2).sum() + ((there[1] - bias_slope) ** 2).sum()
+        )
+        expected = -np.log((chances * y).sum(axis=1)).mean()
+        assert row.loss == pytest.approx(expected, rel=1e-5)
+        assert row.gradient_change == pytest.approx(change / length, rel=1e-3)
+        assert row.smoothness == pytest.approx(change / length / row.distance, rel=1e-3)
+
+
+def test_smoothness_near_a_quadratic_is_its_curvature(labels):
+    # At zero weights and one constant pixel the loss is quadratic to second order,
+    # and the gradient, in the space where the chances sum to one, an eigenvector.
+    images = np.full((300, 1, 1), 2.0, np.float32)
+    skewed = np.where(labels < 7, 0, labels).astype(np.int32)
+    model = models.mlp((), input_shape=(1, 1))
+    for variable in model.weights:
+        variable.assign(tf.zeros_like(variable))
+    frame = probes.along_gradient(model, images, skewed, [1e-3])
+    # The Hessian is (2² + 1²) / 10 on that space: pixel 2, bias 1, chances of a tenth.
+    assert frame["smoothness"][0] == pytest.approx(0.5, rel=1e-2)
+
+
+def test_covariate_shift_compares_with_the_gradient_after_the_layers_before_moved(
+    images, labels
+):
+    model = models.mlp((8, 6), normalization="batch")
+    frame = probes.covariate_shift(model, images, labels, 0.5)
+    assert list(frame["kernel"]) == [2, 3]
+
+    variables = model.trainable_variables
+    statistics = [v.numpy() for v in model.non_trainable_variables]
+    entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    def slopes():
+        with tf.GradientTape() as tape:
+            loss = entropy(labels, model(images, training=True))
+        return [np.array(g) for g in tape.gradient(loss, variables)]
+
+    first = slopes()
+    at = [i for i, variable in enumerate(variables) if variable.name == "kernel"]
+    for index, row in zip(at[1:], frame.itertuples(), strict=True):
+        start = [v.numpy() for v in variables]
+        for variable, slope in list(zip(variables, first, strict=True))[:index]:
+            variable.assign_sub(0.5 * slope)
+        old, new = first[index], slopes()[index]
+        for variable, value in zip(variables, start, strict=True):
+            variable.assign(value)
+        change = np.linalg.norm(new - old) / np.linalg.norm(old)
+        cosine = (new * old).sum() / np.linalg.norm(new) / np.linalg.norm(old)
+        assert row.change == pytest.approx(change, rel=1e-3)
+        assert row.cosine == pytest.approx(cosine, rel=1e-4)
+    assert statistics[0].shape == (8,)
+
+
+def test_without_a_step_no_gradient_changes(images, labels):
+    model = models.mlp((8, 6))
+    frame = probes.covariate_shift(model, images, labels, 0.0)
+    np.testing.assert_allclose(frame["cosine"], 1, rtol=1e-5)
+    np.testing.assert_allclose(frame["change"], 0, atol=1e-6)
+
+
+def test_activation_inputs_are_those_of_the_last_hidden_layer(images):
+    plain = models.mlp((8, 6))
+    x = images.reshape(300, -1)
+    for dense in (plain.layers[1], plain.layers[3]):
+        z = x @ dense.kernel.numpy() + dense.bias.numpy()
+        x = np.maximum(z, 0)
+    found = probes.activation_inputs(plain, images)
+    np.testing.assert_allclose(found, z, atol=1e-4)
+    normalized = models.mlp((8, 6), normalization="batch")
+    found = probes.activation_inputs(normalized, images)
+    np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-4)
+
+
+def test_a_model_without_activations_is_refused(images):
+    with pytest.raises(ValueError, match="no Activation layer"):
+        probes.activation_inputs(models.mlp(()), images)
+
+
+def test_probes_leave_a_model_as_it_was(images, labels):
+    model = models.mlp((8, 6), normalization="batch", dropout=0.3)
+    before = [variable.numpy() for variable in model.variables]
+    probes.loss(model, images, labels)
+    probes.gradient_norms(model, images, labels)
+    probes.along_gradient(model, images, labels, [0.1])
+    probes.covariate_shift(model, images, labels, 0.1)
+    probes.activation_inputs(model, images)
+    for variable, start in zip(model.variables, before, strict=True):
+        np.testing.assert_array_equal(variable, start)
+
+
+def test_probes_follow_the_weights(images, labels):
+    model = models.mlp((8,))
+    first = probes.loss(model, images, labels)
+    model.layers[-1].kernel.assign(10 * model.layers[-1].kernel)
+    assert probes.loss(model, images, labels) > 1.5 * first

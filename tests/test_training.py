@@ -598,3 +598,63 @@ def test_a_builder_that_returns_one_model_twice_is_refused():
     model = softmax_regression()()
     with pytest.raises(ValueError, match="builder"):
         train({"model": lambda: model}, seeds=[1, 2], epochs=1, batch_size=70)
+
+
+# --- decaying rates and probes -------------------------------------------------------
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("updates", [3, 12])  # 12: three epochs, the last unfinished
+def test_cosine_decay_is_that_of_keras(optimizer, updates):
+    ours, theirs = Weights(), Weights()
+    budget = {"seeds": [1], "updates": updates}
+    common = {"learning_rate": 0.05, "optimizer": OPTIMIZERS[optimizer]()}
+    train({"m": mlp("batch")}, cosine_decay=True, at_end=ours, **common, **budget)
+    scheduled = OPTIMIZERS[optimizer]().get_config()
+    scheduled["learning_rate"] = keras.optimizers.schedules.CosineDecay(0.05, updates)
+    kind = type(OPTIMIZERS[optimizer]())
+    train({"m": mlp("batch")}, optimizer=kind(**scheduled), at_end=theirs, **budget)
+    assert_close(ours["m", 1], theirs["m", 1])
+
+
+def test_a_grid_of_decaying_rates_compiles_once_and_equals_separate_trainings(programs):
+    common = {"seeds": [1, 2], "updates": 7, "cosine_decay": True}
+    rates = [{"learning_rate": rate} for rate in (0.3, 0.01)]
+    swept = sweep(ONE, settings=rates, batch_size=BATCH, **common)
+    assert [p.loop.experimental_get_tracing_count() for p in programs] == [2, 2]
+    for setting in rates:
+        alone = train(ONE, **setting, **common)
+        chosen = swept[swept["learning_rate"] == setting["learning_rate"]]
+        same(chosen.drop(columns="learning_rate"), alone)
+
+
+def test_a_decayed_rate_does_not_stay_for_the_next_setting():
+    grid = [{"cosine_decay": True}, {"cosine_decay": False}]
+    common = {"seeds": [1], "epochs": 2, "batch_size": 35, "learning_rate": 0.1}
+    swept = sweep(ONE, settings=grid, **common)
+    last = swept[~swept["cosine_decay"]].drop(columns="cosine_decay")
+    same(last, train(ONE, **common))
+
+
+def test_cosine_decay_of_a_schedule_is_refused_before_training():
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, 10)
+    sgd = keras.optimizers.SGD(schedule)
+    with pytest.raises(ValueError, match="leave cosine_decay out"):
+        train({"m": refused}, seeds=[1], epochs=1, optimizer=sgd, cosine_decay=True)
+
+
+def test_what_a_probe_returns_becomes_columns_of_each_measurement():
+    weights = Weights()
+
+    def probe(model):
+        kernel = model.trainable_variables[0].numpy()
+        return {"size": np.abs(kernel).max(), "kernel": kernel}
+
+    budget = {"seeds": [1, 2], "updates": 4, "measure_every": 2}
+    frame = train({"a": mlp()}, probe=probe, at_end=weights, **budget)
+    assert list(frame["updates"]) == [2, 4, 2, 4]
+    assert frame["size"].nunique() == 4
+    last = frame[frame["updates"] == 4].set_index("seed")
+    for seed in (1, 2):
+        np.testing.assert_array_equal(last["kernel"][seed], weights["a", seed][0])
+    same(frame.drop(columns=["size", "kernel"]), train({"a": mlp()}, **budget))
