@@ -75,12 +75,20 @@ def describe(value: float, unit: str, *, sign: bool = True) -> str:
     elif unit == "time":
         number, after = 100 * np.expm1(value), " %"
     else:
-        return f"×{np.exp(value):.2f}"
+        return _describe_factor(value)
     text = f"{number:+.2f}" if unit == "accuracy" else f"{number:+.1f}"
     if not float(text):
         text = text.replace("-", "+")
     text = text.replace("-", "\N{MINUS SIGN}")
     return (text if sign else text.lstrip("+")) + after
+
+
+def _describe_factor(value: float) -> str:
+    if abs(value) < np.log(1000):
+        return f"×{np.exp(value):.2f}"
+    mantissa, power = f"{np.exp(value):.1e}".split("e")
+    digits = str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"×{mantissa}·10{digits}"
 
 
 def t_interval(values: Iterable[float]) -> tuple[float, float]:

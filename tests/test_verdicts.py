@@ -202,6 +202,14 @@ def test_plain_text_is_claim_and_verdict(verdict):
         ("accuracy", 0.0123, -0.0045, 0.0291, "+1.23|−0.45|+2.91|0.50 points"),
         ("time", np.log(1.5), np.log(0.8), np.log(2), "+50.0 %|−20.0 %|+100.0 %|10.0"),
         ("factor", np.log(2), np.log(0.5), np.log(8), "×2.00|×0.50|×8.00|×1.25"),
+        (
+            "factor",
+            np.log(6.8e8),
+            np.log(999),
+            np.log(1e12),
+            "×6.8·10⁸|×999.00|×1.0·10¹²",
+        ),
+        ("factor", np.log(3e-5), np.log(2e-12), 0, "×3.0·10⁻⁵|×2.0·10⁻¹²|×1.00"),
     ],
 )
 def test_html_adds_effect_interval_margin_and_seeds(unit, effect, low, high, shown):
