@@ -23,6 +23,7 @@ def mlp(
     dropout: float = 0.0,
     order: Sequence[str] = ORDER,
     kernel_initializer: str | keras.initializers.Initializer = "glorot_uniform",
+    kernel_regularizer: keras.regularizers.Regularizer | None = None,
     input_shape: tuple[int, ...] = (28, 28),
     classes: int = 10,
 ) -> keras.Model:
@@ -45,6 +46,7 @@ def mlp(
     order : of what follows each Dense layer: ``"normalization"``, ``"activation"``
         and ``"dropout"``, rearranged.
     kernel_initializer : initializer of the hidden layers' kernels.
+    kernel_regularizer : penalty on the hidden layers' kernels.
     input_shape : shape of one image, float32.
     classes : number of logits.
 
@@ -84,7 +86,12 @@ def mlp(
     }
     for width, kernel in zip(widths, kernels, strict=True):
         layers.append(
-            keras.layers.Dense(width, use_bias=not shifted, kernel_initializer=kernel)
+            keras.layers.Dense(
+                width,
+                use_bias=not shifted,
+                kernel_initializer=kernel,
+                kernel_regularizer=kernel_regularizer,
+            )
         )
         layers += [make[part]() for part in order if make[part]]
     layers.append(keras.layers.Dense(classes, kernel_initializer=output_kernel))

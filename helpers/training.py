@@ -55,6 +55,7 @@ def train(
     cosine_decay: bool = False,
     measure_every: int | None = None,
     workers: int = 2,
+    order: Callable[[int, int, int], np.ndarray] = epoch_order,
     probe: Callable[[keras.Model], Mapping[str, float]] | None = None,
     at_end: Callable[[str, int, keras.Model], None] | None = None,
 ) -> pd.DataFrame:
@@ -80,6 +81,8 @@ def train(
         one after the other, with the same results. To compare times take 1: the
         models of a seed then take turns, alone on the machine, so that a slow moment
         falls on all of them.
+    order : gives the order of the images from seed, epoch and their number, as
+        :func:`epoch_order` does; batches are cut from it.
     probe : called with the model at each measurement; the numbers it returns become
         columns. It must leave the model as it was.
     at_end : called with name, seed and trained model at the end of each run; the next
@@ -110,7 +113,7 @@ def train(
         "cosine_decay": cosine_decay,
         "measure_every": measure_every,
     }
-    return _study(builders, dataset, [setting], seeds, workers, probe, at_end)
+    return _study(builders, dataset, [setting], seeds, workers, order, probe, at_end)
 
 
 def sweep(
@@ -146,7 +149,7 @@ def sweep(
         raise ValueError("the grid is empty: give at least one setting to sweep over")
     if any(setting in settings[:index] for index, setting in enumerate(settings)):
         raise ValueError("a setting stands twice in the grid: give each one once")
-    workers = common.pop("workers", 2)
+    workers, order = common.pop("workers", 2), common.pop("order", epoch_order)
     probe, at_end = common.pop("probe", None), common.pop("at_end", None)
     return _study(
         builders,
@@ -154,6 +157,7 @@ def sweep(
         [common | setting for setting in settings],
         seeds,
         workers,
+        order,
         probe,
         at_end,
         columns=list(dict.fromkeys(key for setting in settings for key in setting)),
@@ -313,10 +317,11 @@ class _Run:
         program: _Program,
         data: Mapping,
         labels: Mapping[str, Any],
+        order: Callable[[int, int, int], np.ndarray],
         probe: Callable[[keras.Model], Mapping[str, float]] | None,
     ):
         self.program, self.data, self.labels = program, data, labels
-        self.probe = probe
+        self.order, self.probe = order, probe
         self.model, self.seed = labels["model"], labels["seed"]
         self.seconds, self.diverged, self.rows = 0.0, False, []
         self.stopped = False
@@ -355,7 +360,7 @@ class _Run:
 
 
 def _study(
-    builders, dataset, settings, seeds, workers, probe, at_end, columns=()
+    builders, dataset, settings, seeds, workers, order, probe, at_end, columns=()
 ) -> pd.DataFrame:
     """Run all settings; every argument is checked before the first is trained."""
     seeds = list(seeds)
@@ -407,6 +412,7 @@ def _study(
                     programs[name, index % len(copies), plan.kind],
                     data,
                     values | {"model": name, "seed": seed},
+                    order,
                     probe,
                 )
                 for index, seed in enumerate(seeds)
@@ -463,7 +469,7 @@ def _train(runs: Sequence[_Run], plan: _Plan, bar: tqdm) -> None:
     for epoch, start, stop in plan.stretches():
         if epoch != current:
             current = epoch
-            order = epoch_order(seed, epoch, size)
+            order = runs[0].order(seed, epoch, size)
             cut = full * plan.batch_size
             batches = tf.constant(order[:cut].reshape(full, plan.batch_size))
             rest = tf.constant(order[cut:].reshape(1, -1))

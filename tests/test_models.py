@@ -149,3 +149,11 @@ def test_a_normalization_may_be_what_makes_a_layer():
 def test_an_order_that_does_not_name_the_three_is_refused(order):
     with pytest.raises(ValueError, match="normalization, activation, dropout once"):
         models.mlp(order=order)
+
+
+def test_the_penalty_is_on_the_hidden_kernels_alone():
+    penalty = keras.regularizers.L2(0.5)
+    model = models.mlp((6, 4), kernel_regularizer=penalty)
+    hidden = [model.layers[index].kernel.numpy() for index in (1, 3)]
+    expected = 0.5 * sum((kernel**2).sum() for kernel in hidden)
+    assert float(sum(model.losses)) == pytest.approx(expected, rel=1e-5)

@@ -658,3 +658,25 @@ def test_what_a_probe_returns_becomes_columns_of_each_measurement():
     for seed in (1, 2):
         np.testing.assert_array_equal(last["kernel"][seed], weights["a", seed][0])
     same(frame.drop(columns=["size", "kernel"]), train({"a": mlp()}, **budget))
+
+
+def test_batches_are_cut_from_the_order_one_asks_for():
+    # Reversed, the images of an epoch are those of a reversed dataset in file order.
+    asked = []
+
+    def backwards(seed, epoch, size):
+        asked.append((seed, epoch, size))
+        return np.arange(size, dtype=np.int32)[::-1].copy()
+
+    def in_file_order(seed, epoch, size):
+        return np.arange(size, dtype=np.int32)
+
+    train_split = Split(TINY.train.images[::-1].copy(), TINY.train.labels[::-1].copy())
+    reversed_tiny = replace(TINY, train=train_split)
+    budget = {"seeds": [4], "epochs": 2}
+    ours, theirs = Weights(), Weights()
+    train(ONE, order=backwards, at_end=ours, **budget)
+    train(ONE, order=in_file_order, at_end=theirs, dataset=reversed_tiny, **budget)
+    for mine, other in zip(ours["linear", 4], theirs["linear", 4], strict=True):
+        np.testing.assert_array_equal(mine, other)
+    assert asked == [(4, 1, 70), (4, 2, 70)]
