@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from helpers import files
+from helpers.verdicts import COLOURS as VERDICT_COLOURS
 from helpers.verdicts import t_interval
 
 __all__ = [
@@ -90,6 +91,7 @@ def show_table(
     path: Path,
     caption: str,
     formats: Mapping[str, str] | None = None,
+    links: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     """Save a table as CSV, unrounded, and display it with a caption.
 
@@ -99,12 +101,20 @@ def show_table(
     path : where to save it, ending in ``.csv``.
     caption : one sentence that says what the table holds.
     formats : format string of each column that needs one, as for ``str.format``.
+    links : addresses that the cells of a column link to, in the order of the rows.
     """
     files.write(path, frame.to_csv().encode())
     text = frame.copy().astype(object)
     for column, style in (formats or {}).items():
         text[column] = [style.format(value) for value in frame[column]]
-    style = text.style.format(escape="html").format_index(escape="html")
+    plain = text.to_string()
+    for column, addresses in (links or {}).items():
+        text[column] = [
+            f'<a href="{html.escape(address)}">{html.escape(str(cell))}</a>'
+            for cell, address in zip(text[column], addresses, strict=True)
+        ]
+    others = [column for column in text if column not in (links or {})]
+    style = text.style.format(escape="html", subset=others).format_index(escape="html")
     style = (
         style.format_index(escape="html", axis=1)
         .set_caption(html.escape(caption))
@@ -113,7 +123,7 @@ def show_table(
     display(
         {
             "text/html": style.to_html(uuid=path.stem),
-            "text/plain": f"{caption}\n{text.to_string()}",
+            "text/plain": f"{caption}\n{plain}",
         },
         raw=True,
     )
@@ -265,3 +275,35 @@ def label_lines(
             fontsize=10,
             annotation_clip=False,
         )
+
+
+def forest(frame: pd.DataFrame) -> Figure:
+    """Effects over the margins that matter, with intervals, a line a claim.
+
+    Parameters
+    ----------
+    frame : ``claim``, ``verdict``, ``effect``, ``low``, ``high`` and ``margin`` of
+        each verdict, as :func:`helpers.verdicts.record` saves them.
+
+    Beyond twice the margin the axis is logarithmic. Circles are supported, crosses
+    contradicted, squares without effect, diamonds undecided.
+    """
+    shapes = {"supported": "o", "contradicted": "X", "no effect": "s", "undecided": "D"}
+    scaled = frame[["low", "effect", "high"]].div(frame["margin"], axis=0)
+    figure, axis = plt.subplots(figsize=(12, 1.2 + 0.24 * len(frame)))
+    axis.axvspan(-1, 1, color="#dddddd", linewidth=0)
+    rows = zip(scaled.itertuples(), frame["verdict"], strict=True)
+    for height, (row, verdict) in enumerate(rows):
+        style = {"color": VERDICT_COLOURS[verdict], "marker": shapes[verdict]}
+        axis.plot([row.low, row.high], [height] * 2, color=style["color"], linewidth=2)
+        axis.plot(row.effect, height, markersize=8, linestyle="none", **style)
+    for verdict, marker in shapes.items():
+        axis.plot([], [], marker, color=VERDICT_COLOURS[verdict], label=verdict)
+    axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
+    axis.set_xscale("symlog", linthresh=2, linscale=0.6)
+    ticks = [-100, -10, -1, 0, 1, 10, 100]
+    axis.set(xticks=ticks, xticklabels=ticks, xlabel="effect over margin")
+    axis.set(yticks=range(len(frame)), yticklabels=frame["claim"])
+    axis.set_ylim(len(frame), -1)
+    axis.tick_params(axis="y", labelsize=9)
+    return figure

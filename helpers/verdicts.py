@@ -17,7 +17,7 @@ from helpers import files
 MARGINS = {"accuracy": 0.005, "time": np.log(1.10), "factor": np.log(1.25)}
 SEEDS_NEEDED = 5
 
-_COLOURS = {
+COLOURS = {
     "supported": "#0b6e4f",
     "contradicted": "#9d2235",
     "no effect": "#4a4a4a",
@@ -51,7 +51,7 @@ class Verdict:
         )
 
     def _repr_html_(self) -> str:
-        colour = _COLOURS[self.verdict]
+        colour = COLOURS[self.verdict]
         low, effect, high = (
             describe(value, self.unit) for value in (self.low, self.effect, self.high)
         )

@@ -125,6 +125,20 @@ def test_a_table_shows_text_as_it_is(tmp_path, shell):
     assert "a &amp; b" in page
 
 
+def test_a_column_of_a_table_may_link_and_its_text_stays(tmp_path, shell):
+    frame = pd.DataFrame({"section": ["a <b>", "c"], "effect": [1.0, 2.0]})
+    links = {"section": ['x.ipynb#A-"1"', "y.ipynb"]}
+    with capture_output() as captured:
+        plotting.show_table(frame, tmp_path / "t.csv", "Links.", links=links)
+    (output,) = captured.outputs
+    page, text = output.data["text/html"], output.data["text/plain"]
+    assert '<a href="x.ipynb#A-&quot;1&quot;">a &lt;b&gt;</a>' in page
+    assert '<a href="y.ipynb">c</a>' in page
+    assert "a <b>" in text
+    assert "href" not in text
+    assert "href" not in (tmp_path / "t.csv").read_text()
+
+
 # --- learning curves -----------------------------------------------------------------
 
 
@@ -215,7 +229,7 @@ def test_labels_in_an_arms_colour_are_readable_on_white(colour):
     assert 1.05 / (luminance(colour) + 0.05) >= 4.5
 
 
-@pytest.mark.parametrize("colour", verdicts._COLOURS.values(), ids=verdicts._COLOURS)
+@pytest.mark.parametrize("colour", verdicts.COLOURS.values(), ids=verdicts.COLOURS)
 def test_white_is_readable_on_a_verdicts_colour(colour):
     assert 1.05 / (luminance(colour) + 0.05) >= 4.5
 
@@ -268,3 +282,24 @@ def test_confusions_leave_the_diagonal_out_and_share_a_scale():
         assert written == sorted(
             f"{n}" for n in (tables[name][0, 1], tables[name][1, 0])
         )
+
+
+def test_a_forest_draws_every_claim_with_its_interval_over_the_margin():
+    found = pd.DataFrame(
+        {
+            "claim": ["a", "b", "c"],
+            "verdict": ["supported", "no effect", "contradicted"],
+            "effect": [2.0, 0.0, -3.0],
+            "low": [1.5, -0.1, -3.5],
+            "high": [2.5, 0.1, -2.5],
+            "margin": [0.5, 1.0, 1.0],
+        }
+    )
+    (axis,) = plotting.forest(found).axes
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["a", "b", "c"]
+    bars = [line.get_xdata() for line in axis.lines if len(line.get_xdata()) == 2]
+    np.testing.assert_allclose(bars, [[3, 5], [-0.1, 0.1], [-3.5, -2.5]])
+    dots = [line.get_xdata() for line in axis.lines if len(line.get_xdata()) == 1]
+    np.testing.assert_allclose(dots, [[4], [0], [-3]])
+    top, bottom = axis.get_ylim()
+    assert top > bottom  # the first claim stands at the top

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from bs4 import BeautifulSoup
+
+from tools import headlines
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -194,3 +197,43 @@ def test_every_constraint_is_exact():
     pins = [line for line in lines if line.strip() and not line.startswith("#")]
     assert pins
     assert [pin for pin in pins if not re.match(r"[\w.-]+==[\w.]+( ;.*)?$", pin)] == []
+
+
+def claims_on_record() -> dict[str, dict[str, str]]:
+    rows = []
+    for record in sorted((ROOT / "plots").glob("*/verdicts.csv")):
+        with record.open(newline="", encoding="utf-8") as file:
+            rows += csv.DictReader(file)
+    assert len({row["claim"] for row in rows}) == len(rows), "a claim stands twice"
+    return {row["claim"]: row for row in rows}
+
+
+def test_readme_shows_the_headlines_as_recorded():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = readme.partition(headlines.START)[2].partition(headlines.END)[0]
+    assert shown.strip() == headlines.table(ROOT), "run make refresh"
+    recorded = claims_on_record()
+    with (ROOT / "plots/00_start_here/headlines.csv").open(encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            assert row["verdict"] == recorded[row["claim"]]["verdict"]
+
+
+def test_the_verdict_table_holds_every_claim_once_with_a_link_to_its_section():
+    nb = nbformat.read(ROOT / "notebooks/11_verdict.ipynb", as_version=4)
+    pages = [
+        output["data"]["text/html"]
+        for cell in code(nb)
+        for output in cell.outputs
+        if "text/html" in output.get("data", {})
+    ]
+    links = {
+        link.get_text(): link["href"]
+        for link in BeautifulSoup("".join(pages), "html.parser").select("td a")
+    }
+    recorded = claims_on_record()
+    assert links == {claim: row["section"] for claim, row in recorded.items()}
+    with (ROOT / "plots/11_verdict/all_verdicts.csv").open(encoding="utf-8") as file:
+        shown = list(csv.DictReader(file))
+    assert {row["claim"]: row["verdict"] for row in shown} == {
+        claim: row["verdict"] for claim, row in recorded.items()
+    }

@@ -13,7 +13,7 @@ import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from tools import notebooks, refresh, report
+from tools import headlines, notebooks, refresh, report
 
 INTRODUCTION = r"""# Waves & *more*
 
@@ -132,11 +132,11 @@ def test_interrupted_write_leaves_the_notebook(tmp_path, monkeypatch):
     path = tmp_path / "a.ipynb"
     path.write_text("old")
 
-    def full(nb, temporary):
-        temporary.write_text("ha")
+    def full(temporary, text, **_):
+        temporary.write_bytes(b"ha")
         raise OSError("no space left")
 
-    monkeypatch.setattr(nbformat, "write", full)
+    monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(OSError, match="no space"):
         notebooks.write(new_notebook(), path)
     assert files(tmp_path) == {"a.ipynb": b"old"}
@@ -219,3 +219,33 @@ def test_makefile_lists_its_commands():
     ).stdout
     for target in ("report", "test", "lab", "refresh", ".venv"):
         assert f"make {target}" in help_text
+
+
+@pytest.fixture
+def records(tmp_path):
+    """A root with one recorded claim, a headline and a README with its markers."""
+    for name, text in {
+        "plots/06_x/verdicts.csv": 'claim,section\n"A, b",06_x.ipynb#1.-A-(Q1)\n',
+        "plots/00_start_here/headlines.csv": 'claim,verdict,effect\n"A, b",good,×2\n',
+        "README.md": f"before\n{headlines.START}\nold\n{headlines.END}\nafter\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def test_headlines_replace_what_stands_between_the_markers(records):
+    for _ in range(2):
+        headlines.update(records)
+        lines = (records / "README.md").read_text(encoding="utf-8").splitlines()
+        assert lines[:2] == ["before", headlines.START]
+        assert lines[-2:] == [headlines.END, "after"]
+        row = "| [A, b](notebooks/06_x.ipynb#1.-A-(Q1)) | *good* | ×2 |"
+        assert lines[2:-2] == ["| claim | verdict | effect |", "|---|---|---|", row]
+
+
+def test_a_readme_without_markers_is_left_alone_and_named(records):
+    (records / "README.md").write_text("mine")
+    with pytest.raises(ValueError, match="README.md lacks <!-- headlines"):
+        headlines.update(records)
+    assert (records / "README.md").read_text() == "mine"

@@ -132,9 +132,14 @@ def normalise(nb: NotebookNode) -> NotebookNode:
 
 def write(nb: NotebookNode, path: Path) -> None:
     """Write a notebook as a whole or not at all."""
+    write_text(nbformat.writes(nb) + "\n", path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a text file as a whole or not at all."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        nbformat.write(nb, temporary)
+        temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Re-execute notebooks in place, and rewrite their figures and tables."""
+"""Re-execute notebooks in place; rewrite their figures, their tables, the README's."""
 
 import asyncio
 import shutil
@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from tools import notebooks
+from tools import headlines, notebooks
 
 
 def refresh(path: Path, root: Path) -> str | None:
@@ -53,9 +53,11 @@ def main() -> None:
     for path in paths:
         if not path.is_file():
             sys.exit(f"There is no notebook {path.name}: name a file of notebooks/.")
-    failed = refresh_all(
-        paths or notebooks.find(notebooks.ROOT / "notebooks"), notebooks.ROOT
-    )
+    paths = paths or notebooks.find(notebooks.ROOT / "notebooks")
+    # The first page reads what all others have recorded.
+    paths.sort(key=lambda path: path.name.startswith("00_"))
+    failed = refresh_all(paths, notebooks.ROOT)
+    headlines.update(notebooks.ROOT)
     if failed:
         sys.exit(f"{failed} failed; files of a failed notebook are as they were.")
 
