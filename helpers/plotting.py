@@ -79,6 +79,33 @@ def show(figure: Figure, path: Path, alt: str) -> None:
     width = round(figure.get_figwidth() * mpl.rcParams["figure.dpi"])
     plt.close(figure)
     files.write(path, png)
+    _display(png, alt, width)
+
+
+def show_again(path: Path, alt: str) -> None:
+    """Display a figure that a notebook has saved, with alternative text.
+
+    Parameters
+    ----------
+    path : a PNG that :func:`show` saved.
+    alt : one sentence that states what the figure shows; also its plain text.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such figure.
+    """
+    if not path.exists():
+        raise FileNotFoundError(
+            f"there is no figure {path.name} in {path.parent.name}/: run the notebook "
+            "of that name, or `make refresh`"
+        )
+    with Image.open(path) as image:
+        width = round(image.width * mpl.rcParams["figure.dpi"] / _RESOLUTION)
+    _display(path.read_bytes(), alt, width)
+
+
+def _display(png: bytes, alt: str, width: int) -> None:
     display(
         {"image/png": base64.b64encode(png).decode(), "text/plain": f"Figure: {alt}"},
         metadata={"image/png": {"alt": alt, "width": width}},
@@ -115,6 +142,9 @@ def show_table(
         ]
     others = [column for column in text if column not in (links or {})]
     style = text.style.format(escape="html", subset=others).format_index(escape="html")
+    if links:  # sentences: left-aligned, and not squeezed by the other columns
+        left = {"text-align": "left", "min-width": "18em"}
+        style = style.set_properties(subset=list(links), **left)
     style = (
         style.format_index(escape="html", axis=1)
         .set_caption(html.escape(caption))
@@ -299,7 +329,7 @@ def forest(frame: pd.DataFrame) -> Figure:
         axis.plot(row.effect, height, markersize=8, linestyle="none", **style)
     for verdict, marker in shapes.items():
         axis.plot([], [], marker, color=VERDICT_COLOURS[verdict], label=verdict)
-    axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
+    figure.legend(loc="outside upper right", ncols=4)
     axis.set_xscale("symlog", linthresh=2, linscale=0.6)
     ticks = [-100, -10, -1, 0, 1, 10, 100]
     axis.set(xticks=ticks, xticklabels=ticks, xlabel="effect over margin")

@@ -78,6 +78,23 @@ def test_show_saves_and_displays_one_png_with_its_alternative_text(tmp_path, she
     assert not plt.fignum_exists(figure.number)
 
 
+def test_a_saved_figure_is_shown_again_as_it_was(tmp_path, shell):
+    figure, axis = plt.subplots(figsize=(3, 2))
+    axis.plot([0, 1])
+    path = tmp_path / "line.png"
+    with capture_output() as captured:
+        plotting.show(figure, path, "A line rises from 0 to 1.")
+        plotting.show_again(path, "A line rises from 0 to 1.")
+    first, again = captured.outputs
+    assert again.data == first.data
+    assert again.metadata == first.metadata
+
+
+def test_a_figure_that_was_never_saved_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no figure none.png in"):
+        plotting.show_again(tmp_path / "none.png", "Nothing.")
+
+
 def test_the_same_figure_has_the_same_bytes(tmp_path, shell):
     with capture_output():
         for name in ("one.png", "two.png"):
