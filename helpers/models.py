@@ -1,6 +1,7 @@
 """Builders of the networks under study; each call returns a fresh Keras model."""
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import keras
 
@@ -55,10 +56,7 @@ def mlp(
     ValueError
         If a normalization is unknown, or the order does not name the three.
     """
-    for kind in (normalization, input_normalization):
-        if kind is not None and not callable(kind) and kind not in NORMALIZATIONS:
-            known = ", ".join(map(repr, NORMALIZATIONS))
-            raise ValueError(f"unknown normalization {kind!r}: choose None, {known}")
+    _check(normalization, input_normalization)
     if sorted(order) != sorted(ORDER):
         raise ValueError(f"order must name {', '.join(ORDER)} once each, not {order}")
     # Keras draws an initializer's seed when the initializer is made. Making all of
@@ -67,20 +65,15 @@ def mlp(
     kernels = [type(template).from_config(template.get_config()) for _ in widths]
     output_kernel = keras.initializers.GlorotUniform()
 
-    def normalize(kind: Normalization) -> keras.Layer:
-        if callable(kind):
-            return kind()
-        options = {"momentum": momentum} if kind == "batch" else {}
-        return NORMALIZATIONS[kind](**options)
-
     layers = [keras.Input(input_shape), keras.layers.Flatten()]
     if input_normalization is not None:
-        layers.append(normalize(input_normalization))
+        layers.append(_normalization(input_normalization, momentum))
     shifted = normalization is not None and (
         order.index("normalization") < order.index("activation")
     )
     make = {
-        "normalization": normalization and (lambda: normalize(normalization)),
+        "normalization": normalization
+        and (lambda: _normalization(normalization, momentum)),
         "activation": lambda: keras.layers.Activation(activation),
         "dropout": dropout and (lambda: keras.layers.Dropout(dropout)),
     }
@@ -96,3 +89,167 @@ def mlp(
         layers += [make[part]() for part in order if make[part]]
     layers.append(keras.layers.Dense(classes, kernel_initializer=output_kernel))
     return keras.Sequential(layers)
+
+
+def convnet(
+    filters: Sequence[int] = (16, 32),
+    *,
+    normalization: Normalization = None,
+    momentum: float = 0.99,
+    activation: str = "relu",
+    input_shape: tuple[int, ...] = (28, 28),
+    classes: int = 10,
+) -> keras.Model:
+    """Small convolutional classifier that returns logits.
+
+    Every block is a 3×3 convolution of stride 2, normalization (if any) and
+    activation; with normalization the convolution has no bias. Kernels are drawn by
+    He's rule, the same after the same seed with every normalization.
+
+    Parameters
+    ----------
+    filters : feature maps of each block.
+    normalization, momentum, activation, classes : as for :func:`mlp`.
+    input_shape : (height, width) or (height, width, channels) of one image.
+
+    Raises
+    ------
+    ValueError
+        If the normalization is unknown.
+    """
+    _check(normalization)
+    layers = [
+        keras.Input(input_shape),
+        keras.layers.Reshape(_with_channels(input_shape)),
+    ]
+    for count in filters:
+        layers.append(
+            keras.layers.Conv2D(
+                count,
+                3,
+                strides=2,
+                padding="same",
+                use_bias=normalization is None,
+                kernel_initializer=keras.initializers.HeNormal(),
+            )
+        )
+        if normalization is not None:
+            layers.append(_normalization(normalization, momentum))
+        layers.append(keras.layers.Activation(activation))
+    return keras.Sequential(
+        [*layers, keras.layers.Flatten(), keras.layers.Dense(classes)]
+    )
+
+
+def resnet(
+    blocks: Sequence[int] = (2, 2, 2, 2),
+    width: int = 64,
+    *,
+    normalization: Normalization = "batch",
+    momentum: float = 0.99,
+    preactivation: bool = False,
+    zero_branches: bool = False,
+    stem: Literal["imagenet", "cifar"] = "imagenet",
+    input_shape: tuple[int, ...] = (28, 28),
+    classes: int = 10,
+) -> keras.Model:
+    """Residual network of two-convolution blocks that returns logits.
+
+    The defaults are ResNet-18 (He et al. 2016, arXiv:1512.03385, table 1). Each stage
+    but the first halves height and width and doubles the feature maps; where shapes
+    change, the shortcut is a 1×1 convolution. Without normalization there is none
+    anywhere, and the convolutions have biases instead. Kernels are drawn by He's
+    rule, the same after the same seed with every normalization and order.
+
+    Parameters
+    ----------
+    blocks : residual blocks of each stage.
+    width : feature maps of the first stage.
+    normalization, momentum, classes : as for :func:`mlp`.
+    preactivation : normalization and activation before each convolution, not after
+        (He et al. 2016, arXiv:1603.05027).
+    zero_branches : start the last kernel of every branch at zero, so that each block
+        starts as its shortcut (as in Zhang et al. 2019, arXiv:1901.09321).
+    stem : ``"imagenet"``, a 7×7 convolution of stride 2 and 3×3 max pooling of stride
+        2; or ``"cifar"``, a 3×3 convolution.
+    input_shape : (height, width) or (height, width, channels) of one image.
+
+    The layers that add branch to shortcut are named ``block_1``, ``block_2``, …
+
+    Raises
+    ------
+    ValueError
+        If the normalization or the stem is unknown.
+    """
+    _check(normalization)
+    stems = {"imagenet": (7, 2), "cifar": (3, 1)}
+    if stem not in stems:
+        raise ValueError(f"unknown stem {stem!r}: choose 'imagenet' or 'cifar'")
+
+    def convolve(x, filters, size=3, strides=1, zero=False):
+        drawn = keras.initializers.HeNormal()  # always: it keeps the others the same
+        return keras.layers.Conv2D(
+            filters,
+            size,
+            strides=strides,
+            padding="same",
+            use_bias=normalization is None,
+            kernel_initializer=keras.initializers.Zeros() if zero else drawn,
+        )(x)
+
+    def normalize(x):
+        if normalization is None:
+            return x
+        return _normalization(normalization, momentum)(x)
+
+    def activate(x):
+        return keras.layers.Activation("relu")(normalize(x))
+
+    def block(x, filters, strides, name):
+        changes = strides > 1 or x.shape[-1] != filters
+        before = activate(x) if preactivation else x
+        branch = activate(convolve(before, filters, strides=strides))
+        branch = convolve(branch, filters, zero=zero_branches)
+        shortcut = convolve(before, filters, 1, strides) if changes else x
+        if preactivation:
+            return keras.layers.Add(name=name)([shortcut, branch])
+        if changes:
+            shortcut = normalize(shortcut)
+        total = keras.layers.Add(name=name)([shortcut, normalize(branch)])
+        return keras.layers.Activation("relu")(total)
+
+    inputs = keras.Input(input_shape)
+    x = keras.layers.Reshape(_with_channels(input_shape))(inputs)
+    x = convolve(x, width, *stems[stem])
+    if not preactivation:
+        x = activate(x)
+    if stem == "imagenet":
+        x = keras.layers.MaxPooling2D(3, 2, padding="same")(x)
+    number = 0
+    for stage, count in enumerate(blocks):
+        for index in range(count):
+            number += 1
+            strides = 2 if stage and not index else 1
+            x = block(x, width * 2**stage, strides, f"block_{number}")
+    if preactivation:
+        x = activate(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, keras.layers.Dense(classes)(x))
+
+
+def _check(*normalizations: Normalization) -> None:
+    for kind in normalizations:
+        if kind is not None and not callable(kind) and kind not in NORMALIZATIONS:
+            known = ", ".join(map(repr, NORMALIZATIONS))
+            raise ValueError(f"unknown normalization {kind!r}: choose None, {known}")
+
+
+def _normalization(kind: str | Callable, momentum: float) -> keras.Layer:
+    if callable(kind):
+        return kind()
+    options = {"momentum": momentum} if kind == "batch" else {}
+    return NORMALIZATIONS[kind](**options)
+
+
+def _with_channels(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    return (*shape, 1) if len(shape) == 2 else tuple(shape)

@@ -1,5 +1,7 @@
 """The networks under study: their layers, their sizes, their shared start."""
 
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -157,3 +159,123 @@ def test_the_penalty_is_on_the_hidden_kernels_alone():
     hidden = [model.layers[index].kernel.numpy() for index in (1, 3)]
     expected = 0.5 * sum((kernel**2).sum() for kernel in hidden)
     assert float(sum(model.losses)) == pytest.approx(expected, rel=1e-5)
+
+
+SMALL = {"blocks": (1, 2), "width": 4, "input_shape": (12, 12)}
+
+
+def normalizations(model):
+    """Return the layers of a model that normalize."""
+    return [layer for layer in model.layers if "Normalization" in type(layer).__name__]
+
+
+def learned(model):
+    return sum(math.prod(variable.shape) for variable in model.trainable_variables)
+
+
+def convolution_kernels(seed, build, **options):
+    keras.utils.set_random_seed(seed)
+    return [array for array in build(**options).get_weights() if array.ndim == 4]
+
+
+@pytest.mark.parametrize(
+    ("normalization", "parameters"),
+    [
+        # 3·3·1·16 + 16, 3·3·16·32 + 32, and the dense layer on 7 · 7 · 32 numbers
+        (None, 160 + 4_640 + 15_690),
+        ("batch", 160 + 4_640 + 15_690 - 48 + 4 * 48),
+    ],
+)
+def test_parameters_of_the_convnet_are_those_counted_by_hand(normalization, parameters):
+    model = models.convnet(normalization=normalization)
+    assert model.count_params() == parameters
+    assert len(normalizations(model)) == (0 if normalization is None else 2)
+    assert model.output_shape == (None, 10)
+
+
+@pytest.mark.parametrize(
+    ("options", "published"),
+    [
+        # torchvision's resnet18 for ImageNet, and the usual one for CIFAR-10
+        ({"input_shape": (224, 224, 3), "classes": 1_000}, 11_689_512),
+        ({"input_shape": (32, 32, 3), "stem": "cifar"}, 11_173_962),
+    ],
+)
+def test_resnet_18_has_as_many_parameters_as_published(options, published):
+    assert learned(models.resnet(**options)) == published
+
+
+@pytest.mark.parametrize("preactivation", [False, True])
+def test_a_resnet_without_normalization_has_none_anywhere(preactivation):
+    plain = models.resnet(**SMALL, normalization=None, preactivation=preactivation)
+    assert normalizations(plain) == []
+    convolutions = [x for x in plain.layers if isinstance(x, keras.layers.Conv2D)]
+    assert len(convolutions) == 1 + 2 * 3 + 1
+    assert all(layer.use_bias for layer in convolutions)
+    batch = models.resnet(**SMALL, preactivation=preactivation)
+    # A stem, two a block, a projection; or two a block and one at the end.
+    assert len(normalizations(batch)) == (7 if preactivation else 8)
+    assert not any(
+        layer.use_bias
+        for layer in batch.layers
+        if isinstance(layer, keras.layers.Conv2D)
+    )
+
+
+@pytest.mark.parametrize("build", [models.convnet, models.resnet])
+def test_one_seed_gives_all_convolutional_networks_the_same_kernels(build):
+    options = SMALL if build is models.resnet else {}
+    plain = convolution_kernels(2, build, normalization=None, **options)
+    others = [{"normalization": "batch"}, {"normalization": "layer"}]
+    if build is models.resnet:
+        others.append({"normalization": "batch", "preactivation": True})
+    for other in others:
+        found = convolution_kernels(2, build, **other, **options)
+        for ours, theirs in zip(found, plain, strict=True):
+            np.testing.assert_equal(ours, theirs)
+    assert not np.array_equal(plain[0], convolution_kernels(3, build, **options)[0])
+
+
+def test_zero_branches_start_every_block_as_its_shortcut():
+    images = np.random.default_rng(0).normal(size=(5, 12, 12)).astype("float32")
+    for zero in (True, False):
+        model = models.resnet(**SMALL, normalization=None, zero_branches=zero)
+        adds = [model.get_layer(f"block_{number}") for number in (1, 2, 3)]
+        branches = keras.Model(model.inputs, [add.input[1] for add in adds])
+        for branch in branches(images):
+            assert np.any(branch) != zero
+    ours = convolution_kernels(2, models.resnet, zero_branches=True, **SMALL)
+    for mine, usual in zip(
+        ours, convolution_kernels(2, models.resnet, **SMALL), strict=True
+    ):
+        assert np.array_equal(mine, usual) == bool(mine.any())
+
+
+@pytest.mark.parametrize(
+    ("preactivation", "before", "after"),
+    [
+        (False, "BatchNormalization", "Activation"),
+        (True, "Conv2D", "BatchNormalization"),
+    ],
+)
+def test_the_order_of_a_residual_block(preactivation, before, after):
+    model = models.resnet((1,), 4, preactivation=preactivation)
+    add = model.get_layer("block_1")
+    made_by = add.input[1]._keras_history.operation
+    assert type(made_by).__name__ == before
+    (user,) = [node.operation for node in add._outbound_nodes]
+    assert type(user).__name__ == after
+
+
+def test_the_stem_of_imagenet_quarters_the_image():
+    for stem, size in (("imagenet", 7), ("cifar", 28)):
+        model = models.resnet((1,), 4, stem=stem)
+        assert model.get_layer("block_1").output.shape == (None, size, size, 4)
+    with pytest.raises(ValueError, match="unknown stem 'mnist': choose 'imagenet'"):
+        models.resnet(stem="mnist")
+
+
+@pytest.mark.parametrize("build", [models.convnet, models.resnet])
+def test_convolutional_networks_name_an_unknown_normalization(build):
+    with pytest.raises(ValueError, match="'group': choose None, 'batch', 'layer'"):
+        build(normalization="group")
