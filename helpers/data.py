@@ -3,6 +3,7 @@
     dataset = load("mnist")
     dataset.train.images    # float32 in [0, 1], shape (55000, 28, 28)
     dataset.subset(2_000)   # the same, with 2,000 training images
+    load_folder("my/images", image_size=(84, 84))  # a folder of images by class
 
 All three splits come out of `_make_split`, the only place that scales; it takes
 nothing but uint8, so the splits are treated alike and nothing is scaled twice.
@@ -26,12 +27,17 @@ CLASS_NAMES = {
         *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
         *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
     ),
+    "cifar10": (
+        *("Airplane", "Automobile", "Bird", "Cat", "Deer"),
+        *("Dog", "Frog", "Horse", "Ship", "Truck"),
+    ),
 }
+EMBEDDED = ("mnist", "fashion_mnist")  # what `data/` holds; Keras downloads the rest
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Read-only `images`, float32 (n, 28, 28), and their `labels`, int32 (n,)."""
+    """Read-only `images`, float32 (n, height, width[, 3]); int32 `labels` (n,)."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -80,19 +86,20 @@ class Dataset:
 def load(name: str, validation: int = 5_000) -> Dataset:
     """Load a data set from `data/`, verify its checksums, scale it and split it.
 
-    Validation images are a stratified part of the 60,000 training images, the same
-    in every call; the 10,000 test images are those of the authors. Where there is no
-    folder `data/`, `keras.datasets` downloads the images.
+    Validation images are a stratified part of the training images, the same in every
+    call; the 10,000 test images are those of the authors. Where there is no folder
+    `data/`, and for CIFAR-10, `keras.datasets` downloads the images.
 
     Parameters
     ----------
-    name : "mnist" or "fashion_mnist"
+    name : "mnist", "fashion_mnist" or "cifar10"
     validation : number of training images set aside for validation
 
     Returns
     -------
     Dataset
-        Images: float32 in [0, 1], shape (n, 28, 28). Labels: int32, shape (n,).
+        Images: float32 in [0, 1], shape (n, 28, 28), or (n, 32, 32, 3) for CIFAR-10.
+        Labels: int32, shape (n,).
 
     Raises
     ------
@@ -101,17 +108,18 @@ def load(name: str, validation: int = 5_000) -> Dataset:
     FileNotFoundError
         If `data/` lacks a file.
     ConnectionError
-        If there is no `data/` and the download fails.
+        If the images must be downloaded and the download fails.
 
     References
     ----------
     MNIST: LeCun et al. (1998), Proc. IEEE 86(11). Fashion-MNIST: Xiao, Rasul and
-    Vollgraf (2017), arXiv:1708.07747. Origin and licences: `data/README.md`.
+    Vollgraf (2017), arXiv:1708.07747. CIFAR-10: Krizhevsky (2009), technical report,
+    University of Toronto. Origin and licences of the first two: `data/README.md`.
     """
     if name not in CLASS_NAMES:
         valid = " or ".join(map(repr, CLASS_NAMES))
         raise ValueError(f"There is no data set {name!r}: choose {valid}.")
-    read = _read_files if DATA.is_dir() else _download
+    read = _read_files if name in EMBEDDED and DATA.is_dir() else _download
     (pixels, labels), (test_pixels, test_labels) = read(name)
     n_classes = len(CLASS_NAMES[name])
     _check_size("the validation part", validation, n_classes, len(labels) - n_classes)
@@ -126,8 +134,89 @@ def load(name: str, validation: int = 5_000) -> Dataset:
     )
 
 
+def load_folder(
+    folder: str | Path, image_size: tuple[int, int] = (84, 84), share: float = 0.15
+) -> Dataset:
+    """Load a folder of images with one sub-folder a class, such as Mini-ImageNet.
+
+    `keras.utils.image_dataset_from_directory` reads the images (JPEG, PNG, BMP, GIF),
+    in colour. Validation and test images are stratified parts, the same in every
+    call. All images are held in memory, as float32.
+
+    Parameters
+    ----------
+    folder : its sub-folders, in alphabetic order, are the classes
+    image_size : height and width to resize to, pixels
+    share : of all images, for validation, and again for the test
+
+    Returns
+    -------
+    Dataset
+        Images: float32 in [0, 1], shape (n, height, width, 3). Labels: int32, (n,).
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+    ValueError
+        If it has fewer than two classes, a class has too few images to be split, an
+        image is damaged, or `share` is not between 0 and 1/2.
+    """
+    folder = Path(folder)
+    if not 0 < share < 0.5:
+        raise ValueError(f"The share must lie between 0 and 0.5, not {share}.")
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"There is no folder {folder}: give one with a sub-folder for each class."
+        )
+    pixels, labels, class_names = _read_folder(folder, image_size)
+    n = round(share * len(labels))
+    counts = np.bincount(labels, minlength=len(class_names))
+    for name, count in zip(class_names, counts, strict=True):
+        if count * share < 1:
+            raise ValueError(
+                f"Class {name!r} in {folder} has {count} images: it needs at least "
+                f"{math.ceil(1 / share)} to be split, so add images or remove it."
+            )
+    held_out = _stratified_sample(labels, 2 * n, VALIDATION_SEED)
+    test = held_out[_stratified_sample(labels[held_out], n, VALIDATION_SEED)]
+    parts = {
+        "train": np.setdiff1d(np.arange(len(labels)), held_out),
+        "validation": np.setdiff1d(held_out, test),
+        "test": test,
+    }
+    splits = {part: _make_split(pixels[i], labels[i]) for part, i in parts.items()}
+    return Dataset(name=folder.name, class_names=class_names, **splits)
+
+
+def _read_folder(
+    folder: Path, image_size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Return uint8 pixels, labels and class names of a folder of images by class."""
+    import keras  # Here, because it takes seconds and `load` does without.
+
+    class_names = sorted(p.name for p in folder.iterdir() if p.is_dir())
+    if len(class_names) < 2:
+        raise ValueError(
+            f"{folder} has {len(class_names)} sub-folders: it needs one a class, at "
+            "least two, with the images inside."
+        )
+    try:
+        files = keras.utils.image_dataset_from_directory(
+            folder, image_size=image_size, batch_size=None, shuffle=False, verbose=False
+        )
+        pairs = [(np.rint(x).astype(np.uint8), y) for x, y in files.as_numpy_iterator()]
+    except Exception as error:  # TensorFlow raises many kinds.
+        raise ValueError(
+            f"The images in {folder} could not be read: remove what is damaged or is "
+            f"no image ({str(error).splitlines()[0][:200]})."
+        ) from error
+    pixels, labels = map(np.array, zip(*pairs, strict=True))
+    return pixels, labels, tuple(class_names)
+
+
 def _make_split(pixels: np.ndarray, labels: np.ndarray) -> Split:
-    """Scale uint8 pixels of shape (n, 28, 28) to [0, 1]; refuse any other dtype."""
+    """Scale uint8 pixels to [0, 1]; refuse any other dtype."""
     if pixels.dtype != np.uint8:
         raise TypeError(f"Pixels must be unscaled uint8, not {pixels.dtype}.")
     return Split(np.divide(pixels, 255, dtype=np.float32), labels.astype(np.int32))
@@ -185,9 +274,11 @@ def _download(name: str) -> list[tuple[np.ndarray, np.ndarray]]:
     import keras  # Here, because it takes seconds and `data/` makes it needless.
 
     try:
-        return list(getattr(keras.datasets, name).load_data())
+        parts = getattr(keras.datasets, name).load_data()
+        return [(pixels, labels.ravel()) for pixels, labels in parts]
     except Exception as error:  # Keras raises a bare Exception without a network.
         raise ConnectionError(
-            f"There is no folder data/ and Keras could not download {name}: "
-            "clone the whole repository, or try again with a network."
+            f"{name} is not in data/ and Keras could not download it: clone the "
+            "whole repository (CIFAR-10 apart, which it lacks), or try again with a "
+            "network."
         ) from error

@@ -319,9 +319,10 @@ def test_a_subset_out_of_range_is_refused(dataset, n):
 # ------------------------------------------------------------------ wrong calls
 
 
-@pytest.mark.parametrize("wrong", ["cifar10", "MNIST", "fashion-mnist", "", None])
+@pytest.mark.parametrize("wrong", ["cifar", "MNIST", "fashion-mnist", "", None])
 def test_an_unknown_name_is_refused(wrong):
-    with pytest.raises(ValueError, match="choose 'mnist' or 'fashion_mnist'") as caught:
+    known = "choose 'mnist' or 'fashion_mnist' or 'cifar10'"
+    with pytest.raises(ValueError, match=known) as caught:
         data.load(wrong)
     assert repr(wrong) in str(caught.value)
     assert_one_sentence(caught.value)
@@ -494,8 +495,103 @@ def test_without_folder_and_network_one_sentence_says_so(no_folder, monkeypatch,
         raise Exception("URL fetch failure on https://example.org/x: None -- unknown")
 
     monkeypatch.setattr(getattr(keras.datasets, name), "load_data", unreachable)
-    with pytest.raises(ConnectionError, match="no folder data/") as caught:
+    with pytest.raises(ConnectionError, match="not in data/") as caught:
         data.load(name)
     assert name in str(caught.value)
     assert "clone the whole repository" in str(caught.value)
     assert_one_sentence(caught.value)
+
+
+def test_cifar_10_comes_from_keras_with_colours_and_flat_labels(monkeypatch):
+    import keras
+
+    draw = np.random.default_rng(0)
+    shape = (32, 32, 3)
+    parts = tuple(
+        (
+            draw.integers(0, 256, (n, *shape), dtype=np.uint8),
+            np.resize(np.arange(10, dtype=np.uint8), n)[:, None],
+        )
+        for n in (200, 50)
+    )
+    monkeypatch.setattr(keras.datasets.cifar10, "load_data", lambda: parts)
+    cifar = data.load("cifar10", validation=40)
+    assert [len(split) for split in (cifar.train, cifar.validation, cifar.test)] == [
+        160, 40, 50,
+    ]  # fmt: skip
+    assert cifar.test.images.shape == (50, *shape)
+    assert cifar.test.labels.shape == (50,)
+    np.testing.assert_allclose(cifar.test.images * 255, parts[1][0], atol=1e-4)
+    assert cifar.class_names[cifar.test.labels[3]] == "Cat"
+
+
+# ------------------------------------------------------------------ a folder of images
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Two classes of small pictures: the red ones and the blue ones."""
+    from PIL import Image
+
+    for name, count, channel in (("blue", 14, 2), ("red", 28, 0)):
+        (tmp_path / name).mkdir()
+        for number in range(count):
+            pixels = np.zeros((9, 12, 3), dtype=np.uint8)
+            pixels[..., channel] = 100 + number
+            Image.fromarray(pixels).save(tmp_path / name / f"{number}.png")
+    return tmp_path
+
+
+def test_a_folder_of_images_is_scaled_resized_and_split_by_class(photos):
+    found = data.load_folder(photos, image_size=(6, 8))
+    assert found.class_names == ("blue", "red")
+    splits = found.train, found.validation, found.test
+    assert [list(np.bincount(split.labels)) for split in splits] == [
+        [10, 20], [2, 4], [2, 4],
+    ]  # fmt: skip
+    for split in splits:
+        assert split.images.shape == (len(split), 6, 8, 3)
+        assert split.images.dtype == np.float32
+        blue, red = split.images[..., 2].max(axis=(1, 2)), split.images[..., 0]
+        assert np.array_equal(blue == 0, split.labels == 1)
+        assert np.array_equal(red.max(axis=(1, 2)) == 0, split.labels == 0)
+    # Every picture has its own brightness: none is lost, none stands twice.
+    shades = np.concatenate([split.images.max(axis=(1, 2, 3)) for split in splits])
+    expected = [*range(100, 114), *range(100, 128)]
+    assert sorted(np.rint(shades * 255)) == sorted(expected)
+    again = data.load_folder(photos, image_size=(6, 8))
+    assert np.array_equal(again.test.images, found.test.images)
+
+
+def empty_a_class(folder):
+    (folder / "green").mkdir()
+
+
+def leave_one_class(folder):
+    shutil.rmtree(folder / "red")
+
+
+def damage_an_image(folder):
+    (folder / "red" / "3.png").write_bytes(b"no picture")
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (shutil.rmtree, "There is no folder"),
+        (empty_a_class, "Class 'green' .* has 0 images: it needs at least 7"),
+        (leave_one_class, "has 1 sub-folders: it needs one a class"),
+        (damage_an_image, "could not be read: remove what is damaged"),
+    ],
+)
+def test_a_folder_that_cannot_be_used_says_why(photos, harm, message):
+    harm(photos)
+    with pytest.raises((FileNotFoundError, ValueError), match=message) as caught:
+        data.load_folder(photos)
+    assert_one_sentence(caught.value)
+
+
+@pytest.mark.parametrize("share", [0, 0.5, -1])
+def test_a_share_that_leaves_nothing_is_refused(photos, share):
+    with pytest.raises(ValueError, match="between 0 and 0.5"):
+        data.load_folder(photos, share=share)
