@@ -141,10 +141,18 @@ def show_table(
             for cell, address in zip(text[column], addresses, strict=True)
         ]
     others = [column for column in text if column not in (links or {})]
+    if frame.index.nlevels == frame.columns.nlevels == 1:  # no header row of its own
+        text = text.rename_axis(index=None, columns=frame.index.name)
     style = text.style.format(escape="html", subset=others).format_index(escape="html")
-    if links:  # sentences: left-aligned, and not squeezed by the other columns
-        left = {"text-align": "left", "min-width": "18em"}
-        style = style.set_properties(subset=list(links), **left)
+    style = style.map(_verdict_style)
+    # Sentences: left-aligned, and not squeezed by the other columns.
+    long = [
+        column for column in frame if frame[column].astype(str).str.len().max() > 30
+    ]
+    left = {"text-align": "left", "min-width": "11em"}
+    heads = [{"selector": "th.col_heading", "props": "text-align: left"}]
+    style = style.set_properties(subset=long, **left)
+    style = style.set_table_styles(dict.fromkeys(long, heads))
     style = (
         style.format_index(escape="html", axis=1)
         .set_caption(html.escape(caption))
@@ -157,6 +165,11 @@ def show_table(
         },
         raw=True,
     )
+
+
+def _verdict_style(cell: object) -> str:
+    colour = VERDICT_COLOURS.get(str(cell).rstrip("†"))
+    return f"color: {colour}; font-weight: 600" if colour else ""
 
 
 def learning_curves(frame: pd.DataFrame, *, colours: Mapping = COLOURS) -> Figure:
@@ -316,7 +329,8 @@ def forest(frame: pd.DataFrame) -> Figure:
         each verdict, as :func:`helpers.verdicts.record` saves them.
 
     Beyond twice the margin the axis is logarithmic. Circles are supported, crosses
-    contradicted, squares without effect, diamonds undecided.
+    contradicted, squares without effect, diamonds undecided; hollow where the interval
+    would decide, but the verdict changed with the seeds.
     """
     shapes = {"supported": "o", "contradicted": "X", "no effect": "s", "undecided": "D"}
     scaled = frame[["low", "effect", "high"]].div(frame["margin"], axis=0)
@@ -326,6 +340,9 @@ def forest(frame: pd.DataFrame) -> Figure:
     for height, (row, verdict) in enumerate(rows):
         style = {"color": VERDICT_COLOURS[verdict], "marker": shapes[verdict]}
         axis.plot([row.low, row.high], [height] * 2, color=style["color"], linewidth=2)
+        decides = row.low > 1 or row.high < -1 or (row.low > -1 and row.high < 1)
+        if verdict == "undecided" and decides:
+            style["markerfacecolor"] = "white"
         axis.plot(row.effect, height, markersize=8, linestyle="none", **style)
     for verdict, marker in shapes.items():
         axis.plot([], [], marker, color=VERDICT_COLOURS[verdict], label=verdict)
