@@ -11,7 +11,7 @@ define CHECK_PYTHON
 	  exit 1; }
 endef
 
-.PHONY: help .venv report test lab refresh stability bench
+.PHONY: help .venv report test lab refresh stability submission links bench
 
 help: ## Show this list
 	@sed -n 's/^\([.a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
@@ -45,6 +45,12 @@ refresh: $(READY) ## Re-execute notebooks in place (NOTEBOOKS="notebooks/03_….
 
 stability: $(READY) ## Run the verdicts again with other seeds (FIRST_SEEDS="100 1000", NOTEBOOKS)
 	$(BIN)/python -m tools.stability $(if $(FIRST_SEEDS),--first-seeds='$(FIRST_SEEDS)') $(NOTEBOOKS)
+
+submission: $(READY) ## Merge 01 to 07 and 11 into one executed notebook (DATE=20_November)
+	$(BIN)/python -m tools.submission '$(DATE)'
+
+links: $(READY) ## Write links to Colab and the address of the copy on GitHub (REPO=owner/name)
+	$(BIN)/python -m tools.links '$(REPO)'
 
 bench: $(BENCH_READY) ## Time the trainer against its peers (.venv-bench, 8 minutes): plots/bench/
 	.venv-bench/bin/python -m tools.bench

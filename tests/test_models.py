@@ -241,7 +241,7 @@ def test_zero_branches_start_every_block_as_its_shortcut():
     for zero in (True, False):
         model = models.resnet(**SMALL, normalization=None, zero_branches=zero)
         adds = [model.get_layer(f"block_{number}") for number in (1, 2, 3)]
-        branches = keras.Model(model.inputs, [add.input[1] for add in adds])
+        branches = keras.Model(model.input, [add.input[1] for add in adds])
         for branch in branches(images):
             assert np.any(branch) != zero
     ours = convolution_kernels(2, models.resnet, zero_branches=True, **SMALL)

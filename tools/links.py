@@ -1,0 +1,84 @@
+"""Write the repository's address into README and notebooks, with links to Colab."""
+
+import re
+import sys
+from pathlib import Path
+
+from tools import notebooks
+
+REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
+CONSTANT = re.compile(r'^REPOSITORY = "[^"]*"', re.MULTILINE)
+LINK = re.compile(r"\n\n\[Open in Colab\]\([^)]*\)")
+ANSWERS = re.compile(r"^\*Answers .*\*$", re.MULTILINE)
+START, END = "<!-- colab, by make links -->", "<!-- end of colab -->"
+
+
+def colab(repository: str, name: str) -> str:
+    """Return the address at which Colab opens a notebook of a GitHub repository."""
+    place = f"{repository}/blob/main/notebooks/{name}.ipynb"
+    return f"https://colab.research.google.com/github/{place}"
+
+
+def link(root: Path, repository: str) -> None:
+    """Write address and links; what an earlier run wrote is replaced.
+
+    Parameters
+    ----------
+    root : top folder of the repository.
+    repository : its name on GitHub, ``owner/name``.
+
+    Raises
+    ------
+    ValueError
+        If the name is not of that form, or a notebook or the README lacks the place
+        to write to; then nothing is changed.
+    """
+    if not REPOSITORY.fullmatch(repository):
+        raise ValueError(
+            "REPO must be a repository on GitHub, as in REPO=owner/name, not "
+            f"{repository!r}."
+        )
+    paths = notebooks.find(root / "notebooks")
+    changed = {path: _linked(path, repository) for path in paths}
+    readme = root / "README.md"
+    before, start, rest = readme.read_text(encoding="utf-8").partition(START)
+    _, end, after = rest.partition(END)
+    if not start or not end:
+        raise ValueError(f"README.md lacks {START} or {END}: put them back.")
+    links = [f"[{path.stem[:2]}]({colab(repository, path.stem)})" for path in paths]
+    line = f"**Open in Colab:** {' · '.join(links)}"
+    for path, nb in changed.items():
+        notebooks.write(nb, path)
+    notebooks.write_text(f"{before}{START}\n{line}\n{END}{after}", readme)
+
+
+def _linked(path: Path, repository: str) -> notebooks.NotebookNode:
+    nb, written = notebooks.read(path), 0
+    answers = rf"\g<0>\n\n[Open in Colab]({colab(repository, path.stem)})"
+    for cell in nb.cells:
+        if "set-up" in cell.metadata.get("tags", []):
+            constant = f'REPOSITORY = "https://github.com/{repository}"'
+            cell.source, count = CONSTANT.subn(constant, cell.source)
+            written += count
+        elif cell.cell_type == "markdown" and ANSWERS.search(cell.source):
+            text = LINK.sub("", cell.source)
+            cell.source, count = ANSWERS.subn(answers, text, count=1)
+            written += count
+    if written != 2:
+        raise ValueError(
+            f"{path.name} lacks an *Answers* line, or REPOSITORY in its set-up cell."
+        )
+    return nb
+
+
+def main() -> None:
+    """Link to the repository given on the command line."""
+    try:
+        link(notebooks.ROOT, sys.argv[1] if len(sys.argv) > 1 else "")
+    except ValueError as error:
+        sys.exit(str(error))
+    print("README.md and notebooks link to Colab; commit and push them.")
+
+
+if __name__ == "__main__":
+    main()
