@@ -259,6 +259,49 @@ def test_arms_stay_apart_on_a_grey_print():
     assert len(set(map(str, plotting.DASHES.values()))) == len(plotting.DASHES)
 
 
+# Machado, Oliveira and Fernandes (2009), IEEE TVCG 15(6): severity 1, on linear RGB.
+DEFICIENCIES = {
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "tritanopia": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+}
+
+
+def as_seen(colour, deficiency):
+    """CIELAB coordinates of a colour as someone with the deficiency sees it."""
+    rgb = np.array(mpl.colors.to_rgb(colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    linear = np.clip(np.array(DEFICIENCIES[deficiency]) @ linear, 0, 1)
+    to_xyz = [
+        [0.4124, 0.3576, 0.1805],
+        [0.2126, 0.7152, 0.0722],
+        [0.0193, 0.1192, 0.9505],
+    ]
+    ratio = np.array(to_xyz) @ linear / [0.9505, 1, 1.089]
+    f = np.where(ratio > 216 / 24389, np.cbrt(ratio), (24389 / 27 * ratio + 16) / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("deficiency", DEFICIENCIES)
+def test_arms_stay_apart_with_colour_vision_deficiencies(deficiency):
+    for one, other in combinations(plotting.COLOURS.values(), 2):
+        difference = as_seen(one, deficiency) - as_seen(other, deficiency)
+        # Four times what is just noticeable; dashes and labels tell them apart too.
+        assert np.linalg.norm(difference) >= 10, (one, other)
+
+
 def test_a_model_without_a_colour_is_named():
     frame = runs().replace({"model": {"plain": "dropout"}})
     _, axis = plt.subplots()

@@ -1,5 +1,6 @@
 """What must hold of the files as they are committed."""
 
+import base64
 import csv
 import hashlib
 import re
@@ -116,6 +117,20 @@ def test_images_have_alt_text(nb):
             if "image/png" in output.get("data", {}):
                 alt = output.metadata.get("image/png", {}).get("alt", "")
                 assert len(alt) >= 30, f"an image of code cell {number}: {alt!r}"
+
+
+def test_pictures_shown_are_the_pictures_saved(path, nb):
+    shown = {
+        base64.b64decode(output["data"]["image/png"])
+        for cell in code(nb)
+        for output in cell.outputs
+        if "image/png" in output.get("data", {})
+    }
+    pictures = {file.read_bytes(): file for file in PLOTS if file.suffix == ".png"}
+    stale = "plots/ and the notebook disagree: run make refresh"
+    assert shown <= set(pictures), stale
+    own = {png for png, file in pictures.items() if file.parent.name == path.stem}
+    assert own <= shown, stale
 
 
 def test_at_least_half_of_the_text_outputs_are_compared(nb):

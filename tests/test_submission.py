@@ -132,5 +132,5 @@ def test_a_cell_that_fails_is_named_and_nothing_is_written(repository):
 
 def test_a_missing_chapter_is_named(repository):
     (repository / "notebooks" / "03_b.ipynb").unlink()
-    with pytest.raises(FileNotFoundError, match=r"notebooks/ lacks 03"):
+    with pytest.raises(ValueError, match=r"notebooks/ lacks 03"):
         submission.merge(repository)

@@ -1,8 +1,10 @@
 """The report, the refresh and the pages they make, on tiny repositories."""
 
+import errno
 import re
 import shutil
 import subprocess
+import sys
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -60,6 +62,9 @@ def make_repository(root: Path) -> Path:
         nbformat.write(new_notebook(cells=cells), root / f"notebooks/{name}.ipynb")
         (root / "plots" / name).mkdir(parents=True)
         (root / "plots" / name / "old.csv").write_text("from before")
+    (root / "plots/01_fine/verdicts.csv").write_text(
+        "claim,verdict,section\nIt <works>,supported,01_fine.ipynb#A-(Q1)\n"
+    )
     return root
 
 
@@ -115,7 +120,7 @@ def test_refresh_goes_on_after_a_failure_and_leaves_no_difference(tmp_path):
     assert (root / "notebooks/02_broken.ipynb").read_bytes() == untouched
     first = files(root)
     assert {name for name in first if name.startswith("plots")} == {
-        "plots/01_fine/dot.png",  # and no stale old.csv
+        "plots/01_fine/dot.png",  # and no stale old.csv or verdicts.csv
         "plots/02_broken/old.csv",
     }
     assert "from before" in first["notebooks/01_fine.ipynb"].decode()
@@ -156,6 +161,14 @@ def test_report_names_the_failure_and_exports_the_rest(reported):
     assert index.select_one("h2 a").text == "Waves & more"
     assert "Answers Q1." in index.text
     assert "ValueError: no such digit" in index.select_one(".failed").text
+
+
+def test_the_index_lists_every_verdict_with_its_experiment(reported):
+    index = BeautifulSoup(reported.pages["index.html"], "html.parser")
+    (row,) = index.select("tbody tr")
+    assert [cell.text for cell in row.select("td")] == ["It <works>", "supported"]
+    assert row.a["href"] == "01_fine.html#A-(Q1)"
+    assert index.caption.text.startswith("1 claims")
 
 
 def test_report_touches_nothing_but_build(reported):
@@ -211,6 +224,86 @@ def test_browser_renders_formulas_without_a_complaint(reported, tmp_path):
     for element in soup.select("script, style, pre, mjx-container"):
         element.decompose()
     assert not re.search(r"[$\\]", soup.text)
+
+
+def test_a_kernel_that_dies_is_reported_and_the_rest_goes_on(tmp_path):
+    root = make_repository(tmp_path)
+    dying = new_notebook(cells=[new_code_cell("import os\nos._exit(1)")])
+    nbformat.write(dying, root / "notebooks/02_broken.ipynb")
+    result = run_main(report, root)
+    assert result.code == 1
+    assert "FAILED: 02_broken.ipynb, code cell 1 (import os): DeadKernel" in (
+        result.printed
+    )
+    assert "dot" in files(root / "build/html")["01_fine.html"].decode()
+
+
+@pytest.mark.parametrize("tool", [report, refresh])
+def test_where_nothing_can_be_written_one_sentence_says_so(tmp_path, tool):
+    root = make_repository(tmp_path)
+    (root / "build").write_text("a file in the way")
+    before = files(root)
+    result = run_main(tool, root)
+    assert result.code.startswith("build cannot be written (")
+    assert result.code.endswith("make room or allow writing, then run again.")
+    assert files(root) == before
+
+
+def test_a_disk_that_fills_up_leaves_the_pages_of_the_last_report(
+    tmp_path, monkeypatch
+):
+    root = make_repository(tmp_path)
+    run_main(report, root)
+    before = files(root)
+    write_text = Path.write_text
+
+    def full(path, text, **options):
+        if path.name == "index.html":
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return write_text(path, text, **options)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    result = run_main(report, root)
+    assert result.code.startswith("index.html cannot be written (No space left")
+    assert files(root) == before
+
+
+def test_two_reports_at_once_both_succeed(tmp_path):
+    root = make_repository(tmp_path)
+    code = "import sys; from pathlib import Path; from tools import report; "
+    code += "report.report(Path(sys.argv[1]))"
+    command = [sys.executable, "-c", code, str(root)]
+    both = [
+        subprocess.Popen(command, cwd=notebooks.ROOT, stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    for process in both:
+        _, complaint = process.communicate(timeout=120)
+        assert process.returncode == 0, complaint.decode()
+    assert set(files(root / "build")) == {
+        f"html/{name}.html" for name in ("index", "01_fine", "02_broken")
+    }
+
+
+def test_a_folder_is_replaced_even_if_another_run_comes_between(tmp_path, monkeypatch):
+    new, old = tmp_path / "run" / "html", tmp_path / "html"
+    for folder, text in ((new, "mine"), (old, "before")):
+        folder.mkdir(parents=True)
+        (folder / "page").write_text(text)
+    exists, calls = Path.exists, []
+
+    def meddle(path, **options):
+        found = exists(path, **options)
+        if path == new and not calls:  # between the two steps
+            calls.append(path)
+            old.mkdir()
+            (old / "page").write_text("the other's")
+        return found
+
+    monkeypatch.setattr(Path, "exists", meddle)
+    notebooks.replace_folder(new, old)
+    assert (old / "page").read_text() == "mine"
+    assert calls
 
 
 def test_makefile_lists_its_commands():

@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +56,20 @@ def scratch(root: Path) -> Iterator[Path]:
         if plots.exists():
             shutil.copytree(plots, folder / "plots", dirs_exist_ok=True)
         yield folder
+
+
+@contextmanager
+def said_clearly() -> Iterator[None]:
+    """End the program with one sentence where the disk does not let it write."""
+    try:
+        yield
+    except OSError as error:
+        name = Path(error.filename or ".").name
+        problem = error.strerror or str(error)
+        sys.exit(
+            f"{name} cannot be written ({problem}): make room or allow writing, then "
+            "run again."
+        )
 
 
 async def execute(
@@ -147,8 +162,15 @@ def write_text(text: str, path: Path) -> None:
 
 def replace_folder(new: Path, old: Path) -> None:
     """Put a scratch folder in the place of another; where there is none, remove it."""
-    if old.exists():
-        old.replace(new.with_name(f"{new.name}.old"))  # goes with the scratch folder
-    if new.exists():
-        old.parent.mkdir(exist_ok=True)
-        new.replace(old)
+    for attempt in range(10):
+        try:
+            if old.exists():  # goes with the scratch folder
+                old.replace(new.with_name(f"{new.name}.old{attempt}"))
+            if new.exists():
+                old.parent.mkdir(exist_ok=True)
+                new.replace(old)
+        except OSError:  # another run of the tool was between the two steps
+            if attempt == 9:
+                raise
+        else:
+            return

@@ -56,8 +56,9 @@ def main() -> None:
     paths = paths or notebooks.find(notebooks.ROOT / "notebooks")
     # The first page reads what all others have recorded.
     paths.sort(key=lambda path: path.name.startswith("00_"))
-    failed = refresh_all(paths, notebooks.ROOT)
-    headlines.update(notebooks.ROOT)
+    with notebooks.said_clearly():
+        failed = refresh_all(paths, notebooks.ROOT)
+        headlines.update(notebooks.ROOT)
     if failed:
         sys.exit(f"{failed} failed; files of a failed notebook are as they were.")
 

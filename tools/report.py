@@ -1,6 +1,7 @@
 """Execute a scratch copy of every notebook and export it to ``build/html/``."""
 
 import asyncio
+import csv
 import sys
 import time
 from dataclasses import dataclass
@@ -84,9 +85,22 @@ async def export_all(paths: list[Path], folder: Path) -> list[Page]:
                 return await export(path, folder, to_html, bar)
 
         pages = await asyncio.gather(*map(take_turn, paths))
-    index = to_html.environment.get_template("contents.html.j2").render(pages=pages)
+    verdicts = recorded(folder / "plots")
+    template = to_html.environment.get_template("contents.html.j2")
+    index = template.render(pages=pages, verdicts=verdicts)
     (folder / "html" / "index.html").write_text(index, encoding="utf-8")
     return pages
+
+
+def recorded(plots: Path) -> list[dict[str, str]]:
+    """Return claim, verdict and page address of every verdict on record."""
+    rows = []
+    for path in sorted(plots.glob("*/verdicts.csv")):
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                address = row["section"].replace(".ipynb", ".html", 1)
+                rows.append(row | {"address": address})
+    return rows
 
 
 def report(root: Path) -> list[Page]:
@@ -101,7 +115,9 @@ def report(root: Path) -> list[Page]:
 
 def main() -> None:
     """Report on this repository; fail when a notebook failed."""
-    failed = [page for page in report(notebooks.ROOT) if page.failure]
+    with notebooks.said_clearly():
+        pages = report(notebooks.ROOT)
+    failed = [page for page in pages if page.failure]
     for page in failed:
         print(f"FAILED: {page.name}.ipynb, {page.failure}")
     print("Open build/html/index.html")

@@ -278,7 +278,8 @@ def main() -> None:
         trials = [read_trial(path, root) for path in paths]
     except ValueError as error:
         sys.exit(str(error))
-    blocks = [run_blocks(trial, seeds, root) for trial in trials]
+    with notebooks.said_clearly():
+        blocks = [run_blocks(trial, seeds, root) for trial in trials]
     tables = [
         compare(by_claim(trial.record), found)
         for trial, found in zip(trials, blocks, strict=True)

@@ -52,12 +52,12 @@ def merge(root: Path) -> NotebookNode:
 
     Raises
     ------
-    FileNotFoundError
+    ValueError
         If a notebook is missing.
     """
     found = {path.name[:2]: path for path in notebooks.find(root / "notebooks")}
     if missing := [number for number in ("00", *CHAPTERS) if number not in found]:
-        raise FileNotFoundError(
+        raise ValueError(
             f"notebooks/ lacks {', '.join(missing)}: restore it with git checkout."
         )
     chapters = {number: notebooks.read(found[number]) for number in CHAPTERS}
@@ -213,8 +213,9 @@ def main() -> None:
     """Make the submission for the date given on the command line."""
     start = time.perf_counter()
     try:
-        path = submission(notebooks.ROOT, sys.argv[1] if len(sys.argv) > 1 else "")
-    except (ValueError, RuntimeError, FileNotFoundError) as error:
+        with notebooks.said_clearly():
+            path = submission(notebooks.ROOT, sys.argv[1] if len(sys.argv) > 1 else "")
+    except (ValueError, RuntimeError) as error:
         sys.exit(str(error))
     minutes = (time.perf_counter() - start) / 60
     print(f"submission/{path.name} and .html, executed in {minutes:.0f} minutes")
