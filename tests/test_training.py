@@ -569,7 +569,8 @@ def test_without_xla_the_same_is_trained_with_a_plain_warning():
     common = {"seeds": [1], "epochs": 2, "batch_size": 35}
     with pytest.warns(UserWarning, match="XLA cannot compile") as caught:
         slow = train({"model": softmax_regression(Uncompilable)}, **common)
-    assert len(caught) == 1
+    # Python 3.13 has TensorFlow's own warnings on record as well.
+    assert sum("XLA" in str(warning.message) for warning in caught) == 1
     fast = train(ONE, **common)
     columns = ["train_loss", "validation_loss", "test_loss"]
     np.testing.assert_allclose(slow[columns], fast[columns], rtol=1e-5)
