@@ -275,6 +275,12 @@ def test_the_stem_of_imagenet_quarters_the_image():
         models.resnet(stem="mnist")
 
 
+def test_each_stage_but_the_first_halves_the_image_and_doubles_the_maps():
+    model = models.resnet((1, 2, 1), 4, stem="cifar")
+    shapes = [model.get_layer(f"block_{n}").output.shape[1:] for n in (1, 2, 3, 4)]
+    assert shapes == [(28, 28, 4), (14, 14, 8), (14, 14, 8), (7, 7, 16)]
+
+
 @pytest.mark.parametrize("build", [models.convnet, models.resnet])
 def test_convolutional_networks_name_an_unknown_normalization(build):
     with pytest.raises(ValueError, match="'group': choose None, 'batch', 'layer'"):
