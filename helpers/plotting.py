@@ -18,7 +18,7 @@ from PIL import Image
 
 from helpers import files
 from helpers.verdicts import COLOURS as VERDICT_COLOURS
-from helpers.verdicts import t_interval
+from helpers.verdicts import decide, t_interval
 
 __all__ = [
     "COLOURS", "DASHES", "label_lines", "learning_curves", "show", "show_table",
@@ -340,8 +340,7 @@ def forest(frame: pd.DataFrame) -> Figure:
     for height, (row, verdict) in enumerate(rows):
         style = {"color": VERDICT_COLOURS[verdict], "marker": shapes[verdict]}
         axis.plot([row.low, row.high], [height] * 2, color=style["color"], linewidth=2)
-        decides = row.low > 1 or row.high < -1 or (row.low > -1 and row.high < 1)
-        if verdict == "undecided" and decides:
+        if verdict != decide(row.low, row.high, margin=1):  # it changes with the seeds
             style["markerfacecolor"] = "white"
         axis.plot(row.effect, height, markersize=8, linestyle="none", **style)
     for verdict, marker in shapes.items():

@@ -164,7 +164,7 @@ def judge(
         difference = -difference
     low, high = t_interval(difference)
     margin = float(MARGINS[unit])
-    verdict, reason = _decide(low, high, margin), ""
+    verdict, reason = decide(low, high, margin), ""
     if len(difference) < SEEDS_NEEDED:
         verdict = "undecided"
         reason = f"{len(difference)} seeds are too few, a verdict needs {SEEDS_NEEDED}"
@@ -184,7 +184,8 @@ def judge(
     )
 
 
-def _decide(low: float, high: float, margin: float) -> str:
+def decide(low: float, high: float, margin: float) -> str:
+    """Return what an interval says of a claim, by the rule of :func:`judge`."""
     if low > margin:
         return "supported"
     if high < -margin:

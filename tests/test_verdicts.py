@@ -126,7 +126,7 @@ def test_the_interval_covers_the_truth_in_95_percent_of_studies():
     error = np.sqrt(0.95 * 0.05 / studies)
     assert abs(covered.mean() - 0.95) < 3 * error
     # A truth on the margin is no more than it takes: called supported in 2.5 %.
-    supported = np.mean([verdicts._decide(*i, truth) == "supported" for i in intervals])
+    supported = np.mean([verdicts.decide(*i, truth) == "supported" for i in intervals])
     assert abs(supported - 0.025) < 3 * np.sqrt(0.025 * 0.975 / studies)
 
 

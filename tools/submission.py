@@ -55,14 +55,9 @@ def merge(root: Path) -> NotebookNode:
     ValueError
         If a notebook is missing.
     """
-    found = {path.name[:2]: path for path in notebooks.find(root / "notebooks")}
-    if missing := [number for number in ("00", *CHAPTERS) if number not in found]:
-        raise ValueError(
-            f"notebooks/ lacks {', '.join(missing)}: restore it with git checkout."
-        )
-    chapters = {number: notebooks.read(found[number]) for number in CHAPTERS}
-    tops = {number: _anchor(_heading(number, nb)) for number, nb in chapters.items()}
-    cells, references = [_front(notebooks.read(found["00"]), tops)], {}
+    chapters = _chapters(root)
+    tops = _tops(chapters)
+    cells, references = [_front(chapters.pop("00"), tops)], {}
     for number, nb in chapters.items():
         for cell in nb.cells:
             is_setup = "set-up" in cell.metadata.get("tags", [])
@@ -80,6 +75,22 @@ def merge(root: Path) -> NotebookNode:
     cells.append(new_markdown_cell(f"## References\n\n{listed}"))
     merged = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
     return notebooks.normalise(from_dict(merged))
+
+
+def _chapters(root: Path) -> dict[str, NotebookNode]:
+    """Return the first page and the chapters by their numbers."""
+    found = {path.name[:2]: path for path in notebooks.find(root / "notebooks")}
+    numbers = ("00", *CHAPTERS)
+    if missing := [number for number in numbers if number not in found]:
+        raise ValueError(
+            f"notebooks/ lacks {', '.join(missing)}: restore it with git checkout."
+        )
+    return {number: notebooks.read(found[number]) for number in numbers}
+
+
+def _tops(chapters: dict[str, NotebookNode]) -> dict[str, str]:
+    """Return the anchor of each chapter's heading."""
+    return {number: _anchor(_heading(number, chapters[number])) for number in CHAPTERS}
 
 
 def _heading(number: str, nb: NotebookNode) -> str:
@@ -185,11 +196,6 @@ def submission(root: Path, date: str) -> Path:
     """
     name = f"{check_date(date)}_{TOPIC}"
     nb = merge(root)
-    tops = {
-        number: _anchor(_heading(number, notebooks.read(path)))
-        for path in notebooks.find(root / "notebooks")
-        if (number := path.name[:2]) in CHAPTERS
-    }
     cells = len(notebooks.code_cells(nb))
     style = "{l_bar}{bar}| {n_fmt} of {total_fmt} cells, {elapsed}"
     with (
@@ -199,7 +205,7 @@ def submission(root: Path, date: str) -> Path:
         run = notebooks.execute(nb, root / "notebooks", folder / "plots", bar.update)
         if failure := asyncio.run(run):
             raise RuntimeError(f"Nothing was written: {failure}")
-    relink_outputs(nb, tops)
+    relink_outputs(nb, _tops(_chapters(root)))
     nb = notebooks.normalise(nb)
     html, _ = report.exporter().from_notebook_node(nb, {"metadata": {"name": name}})
     folder = root / "submission"
