@@ -58,10 +58,14 @@ def runs(last=(0.90, 0.91, 0.97), seeds=5):
 # --- show ----------------------------------------------------------------------------
 
 
-def test_show_saves_and_displays_one_png_with_its_alternative_text(tmp_path, shell):
+def rising_line():
     figure, axis = plt.subplots(figsize=(3, 2))
     axis.plot([0, 1])
-    path = tmp_path / "line.png"
+    return figure
+
+
+def test_show_saves_and_displays_one_png_with_its_alternative_text(tmp_path, shell):
+    path, figure = tmp_path / "line.png", rising_line()
     with capture_output() as captured:
         plotting.show(figure, path, "A line rises from 0 to 1.")
 
@@ -79,9 +83,7 @@ def test_show_saves_and_displays_one_png_with_its_alternative_text(tmp_path, she
 
 
 def test_a_saved_figure_is_shown_again_as_it_was(tmp_path, shell):
-    figure, axis = plt.subplots(figsize=(3, 2))
-    axis.plot([0, 1])
-    path = tmp_path / "line.png"
+    path, figure = tmp_path / "line.png", rising_line()
     with capture_output() as captured:
         plotting.show(figure, path, "A line rises from 0 to 1.")
         plotting.show_again(path, "A line rises from 0 to 1.")
