@@ -11,7 +11,7 @@ define CHECK_PYTHON
 	  exit 1; }
 endef
 
-.PHONY: help .venv report test lab refresh stability submission links bench
+.PHONY: help .venv report test lab refresh stability submission links picture bench
 
 help: ## Show this list
 	@sed -n 's/^\([.a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ submission: $(READY) ## Merge 01 to 07 and 11 into one executed notebook (DATE=2
 
 links: $(READY) ## Write links to Colab and the address of the copy on GitHub (REPO=owner/name)
 	$(BIN)/python -m tools.links '$(REPO)'
+
+picture: $(READY) ## Photograph the report's first page for README (needs Chromium)
+	$(BIN)/python -m tools.picture
 
 bench: $(BENCH_READY) ## Time the trainer against its peers (.venv-bench, 8 minutes): plots/bench/
 	.venv-bench/bin/python -m tools.bench

@@ -21,6 +21,8 @@ def _start_tensorflow_quietly() -> None:
             import tensorflow as tf
 
             tf.config.list_physical_devices("GPU")
+            # TensorFlow 2.20 announces its first compilation at any log level.
+            tf.function(lambda: tf.constant(1.0) + 1.0, jit_compile=True)()
             # Its warnings on retracing are no news here: every other batch size is
             # a program of its own.
             tf.get_logger().setLevel("ERROR")

@@ -17,6 +17,15 @@ def plots(notebook: str) -> Path:
     return folder
 
 
+def records() -> Path:
+    """Folder of what all notebooks have saved: ``plots/``.
+
+    Or the folder that the variable ``BN_RECORDS`` names, so that a report draws its
+    conclusions from the run it shows.
+    """
+    return Path(os.environ.get("BN_RECORDS") or ROOT / "plots")
+
+
 def write(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: an old version survives a full disk.
 

@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,12 +19,7 @@ from PIL import Image
 
 from helpers import files
 from helpers.verdicts import COLOURS as VERDICT_COLOURS
-from helpers.verdicts import decide, t_interval
-
-__all__ = [
-    "COLOURS", "DASHES", "label_lines", "learning_curves", "show", "show_table",
-    "t_interval", "use_style",
-]  # fmt: skip
+from helpers.verdicts import bar, decide, t_interval
 
 # Dark blue, orange, teal, purple: apart in hue for the common colour-vision
 # deficiencies and in lightness on a grey print; dashes tell the arms apart as well.
@@ -128,31 +124,44 @@ def show_table(
     path : where to save it, ending in ``.csv``.
     caption : one sentence that says what the table holds.
     formats : format string of each column that needs one, as for ``str.format``.
-    links : addresses that the cells of a column link to, in the order of the rows.
+    links : addresses that the cells of a column, or of the index by its name, link to,
+        in the order of the rows.
     """
     files.write(path, frame.to_csv().encode())
     text = frame.copy().astype(object)
     for column, style in (formats or {}).items():
         text[column] = [style.format(value) for value in frame[column]]
     plain = text.to_string()
-    for column, addresses in (links or {}).items():
-        text[column] = [
+    links, index = links or {}, frame.index.name
+    for column, addresses in links.items():
+        cells = frame.index if column == index else text[column]
+        linked = [
             f'<a href="{html.escape(address)}">{html.escape(str(cell))}</a>'
-            for cell, address in zip(text[column], addresses, strict=True)
+            for cell, address in zip(cells, addresses, strict=True)
         ]
-    others = [column for column in text if column not in (links or {})]
+        if column == index:
+            text.index = pd.Index(linked, name=index)
+        else:
+            text[column] = linked
     if frame.index.nlevels == frame.columns.nlevels == 1:  # no header row of its own
-        text = text.rename_axis(index=None, columns=frame.index.name)
-    style = text.style.format(escape="html", subset=others).format_index(escape="html")
-    style = style.map(_verdict_style)
-    # Sentences: left-aligned, and not squeezed by the other columns.
-    long = [
-        column for column in frame if frame[column].astype(str).str.len().max() > 30
-    ]
-    left = {"text-align": "left", "min-width": "11em"}
+        text = text.rename_axis(index=None, columns=index)
+    style = text.style.format(escape="html", subset=text.columns.difference(links))
+    style = style.format_index(escape=None if index in links else "html")
+    # Words are left-aligned and wrap; quantities are and do neither. Verdicts wear
+    # the bar of their card, which is as legible on a dark page as on a light one.
+    kinds = frame.columns[frame.map(_is_verdict).all()]
+    long = [column for column in frame if _width(frame[column]) > 30]
+    words = [column for column in frame if column in long or _is_text(frame[column])]
+    short = [column for column in frame if column not in words]
+    style = style.map(_verdict_bar, subset=kinds)
+    style = style.set_properties(subset=long, **{"min-width": "11em"})
+    style = style.set_properties(subset=words, **{"text-align": "left"})
+    style = style.set_properties(subset=short, **{"white-space": "nowrap"})
     heads = [{"selector": "th.col_heading", "props": "text-align: left"}]
-    style = style.set_properties(subset=long, **left)
-    style = style.set_table_styles(dict.fromkeys(long, heads))
+    style = style.set_table_styles(dict.fromkeys(words, heads))
+    if frame.index.nlevels == 1 and _width(frame.index) > 30:
+        wide = {"selector": "th.row_heading", "props": "min-width: 11em"}
+        style = style.set_table_styles([wide], overwrite=False)
     style = (
         style.format_index(escape="html", axis=1)
         .set_caption(html.escape(caption))
@@ -167,9 +176,20 @@ def show_table(
     )
 
 
-def _verdict_style(cell: object) -> str:
-    colour = VERDICT_COLOURS.get(str(cell).rstrip("†"))
-    return f"color: {colour}; font-weight: 600" if colour else ""
+def _width(cells: pd.Series | pd.Index) -> int:
+    return cells.astype(str).str.len().max()
+
+
+def _is_text(cells: pd.Series) -> bool:
+    return cells.map(lambda cell: isinstance(cell, str) and cell[:1].isalpha()).all()
+
+
+def _is_verdict(cell: object) -> bool:
+    return str(cell).rstrip("†") in VERDICT_COLOURS
+
+
+def _verdict_bar(cell: str) -> str:
+    return f"{bar(cell.rstrip('†'))}; font-weight: 600"
 
 
 def learning_curves(frame: pd.DataFrame, *, colours: Mapping = COLOURS) -> Figure:
@@ -334,7 +354,11 @@ def forest(frame: pd.DataFrame) -> Figure:
     """
     shapes = {"supported": "o", "contradicted": "X", "no effect": "s", "undecided": "D"}
     scaled = frame[["low", "effect", "high"]].div(frame["margin"], axis=0)
-    figure, axis = plt.subplots(figsize=(12, 1.2 + 0.24 * len(frame)))
+    claims = [
+        textwrap.fill(claim, 68, break_on_hyphens=False) for claim in frame["claim"]
+    ]
+    lines = sum(1 + 0.5 * claim.count("\n") for claim in claims)
+    figure, axis = plt.subplots(figsize=(9, 1.2 + 0.24 * lines))
     axis.axvspan(-1, 1, color="#dddddd", linewidth=0)
     rows = zip(scaled.itertuples(), frame["verdict"], strict=True)
     for height, (row, verdict) in enumerate(rows):
@@ -349,7 +373,7 @@ def forest(frame: pd.DataFrame) -> Figure:
     axis.set_xscale("symlog", linthresh=2, linscale=0.6)
     ticks = [-100, -10, -1, 0, 1, 10, 100]
     axis.set(xticks=ticks, xticklabels=ticks, xlabel="effect over margin")
-    axis.set(yticks=range(len(frame)), yticklabels=frame["claim"])
+    axis.set(yticks=range(len(frame)), yticklabels=claims)
     axis.set_ylim(len(frame), -1)
     axis.tick_params(axis="y", labelsize=9)
     return figure

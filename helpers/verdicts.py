@@ -57,15 +57,23 @@ class Verdict:
         )
         reason = f" {html.escape(self.reason)}." * bool(self.reason)
         return (
-            f'<div class="bn-verdict" style="border-left:6px solid {colour};'
+            f'<div class="bn-verdict" style="{bar(self.verdict)};'
             'padding:.5em 1em;margin:.6em 0;max-width:46em;line-height:1.5">'
             f"<div><b>{html.escape(self.claim)}</b></div>"
             f'<div><span style="background:{colour};color:#fff;padding:.1em .6em;'
             f'border-radius:.8em;font-weight:600">{self.verdict}</span>{reason}</div>'
             f"<div>effect {effect} &nbsp;·&nbsp; 95 % interval {low} to {high} "
             f"&nbsp;·&nbsp; margin {describe(self.margin, self.unit, sign=False)} "
-            f"&nbsp;·&nbsp; {self.n_seeds} paired seeds</div></div>"
+            f"&nbsp;·&nbsp; {self.n_seeds} paired&nbsp;seeds</div></div>"
         )
+
+
+def bar(verdict: str) -> str:
+    """Return the style of the bar beside a verdict, in CSS."""
+    colour = COLOURS[verdict]
+    # Mixed with the text's colour it is bright on a dark page; old browsers skip that.
+    mixed = f"color-mix(in srgb, {colour} 60%, currentColor)"
+    return f"border-left: 6px solid {colour}; border-left-color: {mixed}"
 
 
 def describe(value: float, unit: str, *, sign: bool = True) -> str:

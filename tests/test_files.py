@@ -86,3 +86,11 @@ def test_plots_go_into_the_repository_by_default(tmp_path, monkeypatch, value):
     assert Path(__file__).resolve().parent.parent == files.ROOT
     monkeypatch.setattr(files, "ROOT", tmp_path)
     assert files.plots("03_mnist") == tmp_path / "plots" / "03_mnist"
+
+
+def test_records_are_those_of_the_repository_or_of_a_run(tmp_path, monkeypatch):
+    monkeypatch.delenv("BN_RECORDS", raising=False)
+    monkeypatch.setenv("BN_PLOTS", str(tmp_path))  # where tests write, not read
+    assert files.records() == files.ROOT / "plots"
+    monkeypatch.setenv("BN_RECORDS", str(tmp_path / "run"))
+    assert files.records() == tmp_path / "run"

@@ -2,14 +2,15 @@
 
 import re
 import shutil
-import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote
 
 import pytest
 from bs4 import BeautifulSoup
+from PIL import Image
 
-from tools import notebooks, report
+from tools import notebooks, picture, report
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = [path.stem for path in notebooks.find(ROOT / "notebooks")]
@@ -73,17 +74,55 @@ def test_links_between_pages_lead_to_a_heading(name, soups):
         assert anchor is None or unquote(anchor) in ids[other], link["href"]
 
 
+def luminance(colour: str) -> float:
+    """Relative luminance of the Web Content Accessibility Guidelines."""
+    digits = (
+        colour.lstrip("#") if len(colour) == 7 else "".join(d * 2 for d in colour[1:])
+    )
+    parts = (int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4))
+    linear = [
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts
+    ]
+    return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(one: str, other: str) -> float:
+    dark, bright = sorted(map(luminance, (one, other)))
+    return (bright + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_and_code_are_legible_on_a_light_and_a_dark_page(scheme):
+    style = ROOT / "tools/templates/offline/style.css"
+    blocks = re.findall(r":root {(.*?)}", style.read_text(), re.DOTALL)
+    block = blocks[["light", "dark"].index(scheme)]
+    colours = dict(re.findall(r"--([\w-]+): (#\w+);", block))
+    text = {
+        name for name in colours if name in {"ink", "soft", "link"} or "jp-" in name
+    }
+    assert len(text) == 12
+    for name in text:
+        for ground in ("page", "panel"):
+            assert contrast(colours[name], colours[ground]) >= 4.5, (name, ground)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_outputs_colour_text_only_on_a_ground_of_their_own(name, soups):
+    # The page may be dark. It takes the colours off Keras' summaries by itself.
+    soup = soups[name]
+    rules = [tag["style"] for tag in soup.select(".html :not(pre *)[style]")]
+    for sheet in soup.select(".html style"):
+        rules += re.findall(r"{(.*?)}", sheet.text, re.DOTALL)
+    for rule in rules:
+        colours = dict(re.findall(r"(?<![-\w])(color|background):\s*(#\w+)", rule))
+        if "color" in colours:
+            assert contrast(colours["color"], colours["background"]) >= 4.5, rule
+
+
 @pytest.mark.skipif(not shutil.which("chromium"), reason="no Chromium on this machine")
 @pytest.mark.parametrize("name", NAMES)
-def test_a_browser_renders_a_page_without_a_complaint(name, pages, tmp_path):
-    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu"]
-    command += ["--no-first-run", "--disable-background-networking"]
-    command += ["--disable-component-update", "--disable-sync"]
-    command += [f"--user-data-dir={tmp_path}", "--enable-logging=stderr"]
-    command += ["--virtual-time-budget=20000", "--dump-dom"]
-    run = subprocess.run(
-        [*command, pages[name].as_uri()], capture_output=True, text=True, timeout=120
-    )
+def test_a_browser_renders_a_page_without_a_complaint(name, pages):
+    run = picture.browse(pages[name], "--dump-dom")
     assert ":CONSOLE" not in run.stderr  # errors, and requests the policy blocked
     soup = BeautifulSoup(run.stdout, "html.parser")
     assert soup.select("main h1")
@@ -91,3 +130,23 @@ def test_a_browser_renders_a_page_without_a_complaint(name, pages, tmp_path):
     for element in soup.select("script, style, pre, code, mjx-container, details.code"):
         element.decompose()
     assert not re.search(r"\$|\\\w", soup.get_text())
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="no Chromium on this machine")
+def test_a_picture_of_a_page_is_whole_and_an_old_one_survives(tmp_path):
+    page, png = tmp_path / "index.html", tmp_path / "plots" / "index.png"
+    with pytest.raises(FileNotFoundError, match="run make report first"):
+        picture.photograph(page, png)
+    page.write_text("<h1>Report</h1>")
+    picture.photograph(page, png)
+    with Image.open(png) as image:
+        assert image.size == (picture.WIDTH, picture.HEIGHT)
+    old = png.read_bytes()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        pytest.raises(RuntimeError, match="no picture: crashed"),
+    ):
+        failed = SimpleNamespace(stderr="crashed")
+        patch.setattr(picture, "browse", lambda *_: failed)
+        picture.photograph(page, png)
+    assert [path.read_bytes() for path in png.parent.iterdir()] == [old]

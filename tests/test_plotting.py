@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 from itertools import combinations
 
 import matplotlib as mpl
@@ -9,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from matplotlib.collections import PolyCollection
@@ -135,6 +137,16 @@ def test_a_table_is_saved_unrounded_and_displayed_formatted(tmp_path, shell):
     assert frame["accuracy"].dtype == float  # the caller's frame is left alone
 
 
+def test_a_table_may_have_several_levels_of_headings(tmp_path, shell):
+    levels = pd.MultiIndex.from_product([["plain"], [16, 32]], names=["model", "batch"])
+    frame = pd.DataFrame({"accuracy": [0.5, 0.75]}, index=levels)
+    for table in (frame, frame.unstack("batch")):
+        with capture_output() as captured:
+            plotting.show_table(table, tmp_path / "t.csv", "Two levels.")
+        soup = BeautifulSoup(captured.outputs[0].data["text/html"], "html.parser")
+        assert {"plain", "16", "32"} <= {cell.text for cell in soup.select("th")}
+
+
 def test_a_table_shows_text_as_it_is(tmp_path, shell):
     frame = pd.DataFrame({"layer": ["<lambda>"]}, index=["a & b"])
     with capture_output() as captured:
@@ -144,18 +156,41 @@ def test_a_table_shows_text_as_it_is(tmp_path, shell):
     assert "a &amp; b" in page
 
 
+def test_a_column_of_verdicts_wears_their_bars_and_no_coloured_text(tmp_path, shell):
+    frame = pd.DataFrame(
+        {"verdict": ["supported", "undecided†"], "stands?": ["yes", "undecided"]}
+    )
+    with capture_output() as captured:
+        plotting.show_table(frame, tmp_path / "t.csv", "Two verdicts.")
+    page = captured.outputs[0].data["text/html"]
+    for row, verdict in enumerate(("supported", "undecided")):
+        (rule,) = re.findall(rf"#T_t_row{row}_col0 {{(.*?)}}", page, re.DOTALL)
+        for style in verdicts.bar(verdict).split("; "):
+            assert re.sub(r"\s", "", style) in re.sub(r"\s", "", rule)
+    # On a dark page a dark colour would be illegible; a word among others is none.
+    assert not re.search(r"(?<!-)color:", page)
+    assert page.count("border-left:") == 2
+
+
 def test_a_column_of_a_table_may_link_and_its_text_stays(tmp_path, shell):
     frame = pd.DataFrame({"section": ["a <b>", "c"], "effect": [1.0, 2.0]})
+    path = tmp_path / "t.csv"
     links = {"section": ['x.ipynb#A-"1"', "y.ipynb"]}
     with capture_output() as captured:
-        plotting.show_table(frame, tmp_path / "t.csv", "Links.", links=links)
+        plotting.show_table(frame, path, "Links.", links=links)
     (output,) = captured.outputs
     page, text = output.data["text/html"], output.data["text/plain"]
     assert '<a href="x.ipynb#A-&quot;1&quot;">a &lt;b&gt;</a>' in page
     assert '<a href="y.ipynb">c</a>' in page
     assert "a <b>" in text
     assert "href" not in text
-    assert "href" not in (tmp_path / "t.csv").read_text()
+    with capture_output() as captured:
+        plotting.show_table(frame.set_index("section"), path, "Links.", links=links)
+    (output,) = captured.outputs
+    page, text = output.data["text/html"], output.data["text/plain"]
+    assert '<a href="x.ipynb#A-&quot;1&quot;">a &lt;b&gt;</a></th>' in page
+    assert "href" not in text
+    assert "href" not in path.read_text()
 
 
 # --- learning curves -----------------------------------------------------------------

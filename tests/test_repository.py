@@ -164,7 +164,7 @@ def test_readme_pictures_come_from_plots():
 
 
 def test_plots_belong_to_a_notebook():
-    owners = {path.stem for path in NOTEBOOKS} | {"bench"}
+    owners = {path.stem for path in NOTEBOOKS} | {"bench", "report"}
     assert {path.relative_to(ROOT / "plots").parts[0] for path in PLOTS} <= owners
 
 

@@ -15,12 +15,21 @@ import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from helpers import verdicts
 from tools import headlines, notebooks, refresh, report
 
 INTRODUCTION = r"""# Waves & *more*
 
 *Answers Q1.* [Next](02_broken.ipynb#Part), [a paper](https://doi.org/10.1/x.ipynb),
-[read me](../README.md)
+[read me](../README.md), [data](../data/README.md)
+
+## The assignment, question by question
+
+| question | where |
+|---|---|
+| Q1 | [there](02_broken.ipynb#Part) |
+
+## Formulas
 
 $$\hat x = \frac{x - \mu}{\boldsymbol{\sigma}} \qquad y = \gamma \hat x + \beta$$
 
@@ -40,16 +49,16 @@ png = base64.b64decode(
 )
 (plots / "01_fine").mkdir(exist_ok=True)
 (plots / "01_fine" / "dot.png").write_bytes(png)
+(plots / "01_fine" / "result.txt").write_text("from this run")
 display({{"image/png": base64.b64encode(png).decode()}}, raw=True,
         metadata={{"image/png": {{"alt": {ALT!r}, "width": 300}}}})
 """
 SEES_OTHERS = "print((plots / '02_broken' / 'old.csv').read_text())"
-BROKEN = [
-    "# Set-up\nready = 1",
-    "",
-    "raise ValueError('no such digit\\nmore')",
-    "1 + 1",
-]
+READS_RESULT = """# Set-up
+import os
+from pathlib import Path
+print((Path(os.environ["BN_RECORDS"]) / "01_fine" / "result.txt").read_text())"""
+BROKEN = [READS_RESULT, "", "raise ValueError('no such digit\\nmore')", "1 + 1"]
 
 
 def make_repository(root: Path) -> Path:
@@ -120,7 +129,8 @@ def test_refresh_goes_on_after_a_failure_and_leaves_no_difference(tmp_path):
     assert (root / "notebooks/02_broken.ipynb").read_bytes() == untouched
     first = files(root)
     assert {name for name in first if name.startswith("plots")} == {
-        "plots/01_fine/dot.png",  # and no stale old.csv or verdicts.csv
+        "plots/01_fine/dot.png",
+        "plots/01_fine/result.txt",  # and no stale old.csv or verdicts.csv
         "plots/02_broken/old.csv",
     }
     assert "from before" in first["notebooks/01_fine.ipynb"].decode()
@@ -153,20 +163,31 @@ def test_report_names_the_failure_and_exports_the_rest(reported):
     assert "build/html/index.html" in reported.printed
     assert set(reported.pages) == {"index.html", "01_fine.html", "02_broken.html"}
     assert "no such digit" in reported.pages["02_broken.html"].decode()
+    # The last notebook reads what the others have recorded in this run.
+    assert ">from this run" in reported.pages["02_broken.html"].decode()
     index = BeautifulSoup(reported.pages["index.html"], "html.parser")
-    assert [a["href"] for a in index.select("h2 a")] == [
+    assert [a["href"] for a in index.select("h3 a")] == [
         "01_fine.html",
         "02_broken.html",
     ]
-    assert index.select_one("h2 a").text == "Waves & more"
+    assert index.select_one("h3 a").text == "01 Waves & more"
     assert "Answers Q1." in index.text
     assert "ValueError: no such digit" in index.select_one(".failed").text
 
 
+def test_the_index_leads_from_each_question_to_its_section(reported):
+    index = BeautifulSoup(reported.pages["index.html"], "html.parser")
+    (row,) = index.select("table:not(:has(caption)) tbody tr")
+    assert row.a["href"] == "02_broken.html#Part"
+    assert "Formulas" not in index.text
+
+
 def test_the_index_lists_every_verdict_with_its_experiment(reported):
     index = BeautifulSoup(reported.pages["index.html"], "html.parser")
-    (row,) = index.select("tbody tr")
+    group, row = index.select("table:has(caption) tbody tr")
+    assert group.text == "01 Waves & more"
     assert [cell.text for cell in row.select("td")] == ["It <works>", "supported"]
+    assert verdicts.bar("supported") in row.select("td")[1]["style"]
     assert row.a["href"] == "01_fine.html#A-(Q1)"
     assert index.caption.text.startswith("1 claims")
 
@@ -198,7 +219,8 @@ def test_page_is_accessible_and_linked(reported):
     assert [a["href"] for a in soup.select(".text a")] == [
         "02_broken.html#Part",
         "https://doi.org/10.1/x.ipynb",
-        "../../README.md",
+        "index.html",
+        "02_broken.html#Part",
     ]
     assert [code.has_attr("open") for code in soup.select("details.code")] == [
         False,

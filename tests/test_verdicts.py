@@ -214,7 +214,7 @@ def test_plain_text_is_claim_and_verdict(verdict):
 )
 def test_html_adds_effect_interval_margin_and_seeds(unit, effect, low, high, shown):
     text = card(unit, effect=effect, low=low, high=high)._repr_html_()
-    for piece in (*shown.split("|"), "A beats B", "supported", "7 paired seeds"):
+    for piece in (*shown.split("|"), "A beats B", "supported", "7 paired&nbsp;seeds"):
         assert piece in text
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import sys
@@ -43,6 +44,14 @@ def read(path: Path) -> NotebookNode:
 def code_cells(nb: NotebookNode) -> list[NotebookNode]:
     """Return the code cells of a notebook that have code."""
     return [c for c in nb.cells if c.cell_type == "code" and c.source.strip()]
+
+
+def questions(nb: NotebookNode) -> str:
+    """Return the tables that lead from question and rubric to section, in Markdown."""
+    text = "\n\n".join(c.source for c in nb.cells if c.cell_type == "markdown")
+    section = r"^## [^\n]*question by question\n(.*?)(?=^## |\Z)"
+    found = re.search(section, text, re.MULTILINE | re.DOTALL)
+    return found[1].strip() if found else ""
 
 
 @contextmanager
@@ -87,7 +96,7 @@ async def execute(
     folder : Path
         The kernel's working directory.
     plots : Path
-        Where the notebook's helpers write figures and tables.
+        Where the notebook's helpers write figures and tables, and find others'.
     on_cell : callable
         Called after each code cell.
 
@@ -124,8 +133,8 @@ async def execute(
     )
     try:
         # A progress bar would leave a trace on slow machines only.
-        scratch = {"BN_PLOTS": str(plots), "TQDM_DISABLE": "1"}
-        await client.async_execute(env=os.environ | scratch)
+        here = {"BN_PLOTS": str(plots), "BN_RECORDS": str(plots), "TQDM_DISABLE": "1"}
+        await client.async_execute(env=os.environ | here)
     except (CellControlSignal, RuntimeError) as error:
         name = getattr(error, "ename", type(error).__name__)
         value = str(getattr(error, "evalue", error)).strip().partition("\n")[0]

@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import re
 import sys
 import time
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from nbformat import NotebookNode
 from tqdm import tqdm
 from traitlets.config import PyFileConfigLoader
 
+from helpers import verdicts
 from tools import notebooks
 
 AT_A_TIME = 2
@@ -64,8 +66,9 @@ async def export(path: Path, folder: Path, to_html: HTMLExporter, bar: tqdm) -> 
     seconds = time.perf_counter() - start
     where = {"name": path.stem, "path": str(folder / "notebooks")}
     html, _ = to_html.from_notebook_node(nb, {"metadata": where, "report": True})
-    # Pages stand one folder deeper than notebooks.
-    html = html.replace('href="../', 'href="../../')
+    # A report may be handed in without the repository: it links to itself alone.
+    html = html.replace('href="../README.md"', 'href="index.html"')
+    html = re.sub(r'<a href="\.\./[^"]*">(.*?)</a>', r"\1", html)
     (folder / "html" / f"{path.stem}.html").write_text(html, encoding="utf-8")
     bar.write(f"{seconds:4.0f} s  {path.name}{f': {failure}' if failure else ''}")
     return Page(path.stem, nb, failure, seconds)
@@ -84,22 +87,27 @@ async def export_all(paths: list[Path], folder: Path) -> list[Page]:
             async with slots:
                 return await export(path, folder, to_html, bar)
 
-        pages = await asyncio.gather(*map(take_turn, paths))
-    verdicts = recorded(folder / "plots")
+        # The last notebook draws conclusions from what the others record.
+        pages = await asyncio.gather(*map(take_turn, paths[:-1]))
+        pages += [await take_turn(path) for path in paths[-1:]]
+    rows = recorded(folder / "plots")
     template = to_html.environment.get_template("contents.html.j2")
-    index = template.render(pages=pages, verdicts=verdicts)
+    questions = next(filter(None, (notebooks.questions(page.nb) for page in pages)), "")
+    index = template.render(
+        pages=pages, questions=questions, verdicts=rows, bar=verdicts.bar
+    )
     (folder / "html" / "index.html").write_text(index, encoding="utf-8")
     return pages
 
 
 def recorded(plots: Path) -> list[dict[str, str]]:
-    """Return claim, verdict and page address of every verdict on record."""
+    """Return every verdict on record, with its notebook and the address of its page."""
     rows = []
     for path in sorted(plots.glob("*/verdicts.csv")):
         with path.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 address = row["section"].replace(".ipynb", ".html", 1)
-                rows.append(row | {"address": address})
+                rows.append(row | {"notebook": path.parent.name, "address": address})
     return rows
 
 

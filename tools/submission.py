@@ -158,13 +158,7 @@ def _outside_fences(text: str, change: Callable[[str], str]) -> str:
 
 def _front(nb: NotebookNode, tops: dict[str, str]) -> NotebookNode:
     """Return the first cell: title and the table from question to section."""
-    tables = [
-        cell.source
-        for cell in nb.cells
-        if cell.cell_type == "markdown" and "question by question" in cell.source
-    ]
-    table = tables[0].partition("\n## 2.")[0] if tables else ""
-    table = re.sub(r"^#.*\n", "", table, count=1)
+    table = notebooks.questions(nb)
     rows = [row for row in table.splitlines() if not row.startswith("| beyond")]
     text = _rewrite("\n".join(rows).strip(), "00", tops)
     return new_markdown_cell(f"{TITLE}\n\n*Answers Q1.1 to Q3.2.*\n\n{text}")
