@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -157,11 +158,9 @@ def show_table(
     style = style.set_properties(subset=long, **{"min-width": "11em"})
     style = style.set_properties(subset=words, **{"text-align": "left"})
     style = style.set_properties(subset=short, **{"white-space": "nowrap"})
-    heads = [{"selector": "th.col_heading", "props": "text-align: left"}]
-    style = style.set_table_styles(dict.fromkeys(words, heads))
+    style = style.map_index(lambda name: "text-align: left" * (name in words), axis=1)
     if frame.index.nlevels == 1 and _width(frame.index) > 30:
-        wide = {"selector": "th.row_heading", "props": "min-width: 11em"}
-        style = style.set_table_styles([wide], overwrite=False)
+        style = style.map_index(lambda _: "min-width: 11em; text-align: left")
     style = (
         style.format_index(escape="html", axis=1)
         .set_caption(html.escape(caption))
@@ -169,11 +168,27 @@ def show_table(
     )
     display(
         {
-            "text/html": style.to_html(uuid=path.stem),
+            "text/html": _inline(style.to_html(uuid=path.stem)),
             "text/plain": f"{caption}\n{plain}",
         },
         raw=True,
     )
+
+
+def _inline(page: str) -> str:
+    """Move a table's rules into its cells: Jupyter drops sheets it does not trust."""
+    sheet, _, table = page.rpartition("</style>")
+    rules = {
+        name: "; ".join(filter(None, map(str.strip, rule.split(";"))))
+        for names, rule in re.findall(r"([^{}>]+){([^}]*)}", sheet)
+        for name in re.findall(r"#([\w-]+)", names)
+    }
+
+    def styled(found: re.Match) -> str:
+        rule = rules.get(found[1])
+        return f'{found[0]} style="{rule}"' if rule else found[0]
+
+    return re.sub(r'\bid="([^"]+)"', styled, table.lstrip())
 
 
 def _width(cells: pd.Series | pd.Index) -> int:
@@ -181,7 +196,13 @@ def _width(cells: pd.Series | pd.Index) -> int:
 
 
 def _is_text(cells: pd.Series) -> bool:
-    return cells.map(lambda cell: isinstance(cell, str) and cell[:1].isalpha()).all()
+    """Whether all cells are words, or some are lists."""
+    text = [cell for cell in cells if isinstance(cell, str)]
+    if len(text) < len(cells):
+        return False
+    return all(cell[:1].isalpha() for cell in text) or any(
+        ", " in cell for cell in text
+    )
 
 
 def _is_verdict(cell: object) -> bool:
@@ -354,10 +375,8 @@ def forest(frame: pd.DataFrame) -> Figure:
     """
     shapes = {"supported": "o", "contradicted": "X", "no effect": "s", "undecided": "D"}
     scaled = frame[["low", "effect", "high"]].div(frame["margin"], axis=0)
-    claims = [
-        textwrap.fill(claim, 68, break_on_hyphens=False) for claim in frame["claim"]
-    ]
-    lines = sum(1 + 0.5 * claim.count("\n") for claim in claims)
+    claims = [_wrapped(claim, 68) for claim in frame["claim"]]
+    lines = sum(1 + 0.7 * claim.count("\n") for claim in claims)
     figure, axis = plt.subplots(figsize=(9, 1.2 + 0.24 * lines))
     axis.axvspan(-1, 1, color="#dddddd", linewidth=0)
     rows = zip(scaled.itertuples(), frame["verdict"], strict=True)
@@ -377,3 +396,10 @@ def forest(frame: pd.DataFrame) -> Figure:
     axis.set_ylim(len(frame), -1)
     axis.tick_params(axis="y", labelsize=9)
     return figure
+
+
+def _wrapped(text: str, width: int) -> str:
+    """Break a text into lines of about equal length, at most ``width`` characters."""
+    lines = -(-len(text) // width)
+    balanced = min(width, len(text) // lines + 8)
+    return textwrap.fill(text, balanced, break_on_hyphens=False)

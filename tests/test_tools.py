@@ -72,7 +72,9 @@ def make_repository(root: Path) -> Path:
         (root / "plots" / name).mkdir(parents=True)
         (root / "plots" / name / "old.csv").write_text("from before")
     (root / "plots/01_fine/verdicts.csv").write_text(
-        "claim,verdict,section\nIt <works>,supported,01_fine.ipynb#A-(Q1)\n"
+        "claim,verdict,low,high,margin,section\n"
+        "It <works>,supported,2,3,1,01_fine.ipynb#A-(Q1)\n"
+        "It lasts,undecided,2,3,1,01_fine.ipynb#A-(Q1)\n"
     )
     return root
 
@@ -184,12 +186,13 @@ def test_the_index_leads_from_each_question_to_its_section(reported):
 
 def test_the_index_lists_every_verdict_with_its_experiment(reported):
     index = BeautifulSoup(reported.pages["index.html"], "html.parser")
-    group, row = index.select("table:has(caption) tbody tr")
+    group, row, other = index.select("table:has(caption) tbody tr")
     assert group.text == "01 Waves & more"
     assert [cell.text for cell in row.select("td")] == ["It <works>", "supported"]
     assert verdicts.bar("supported") in row.select("td")[1]["style"]
     assert row.a["href"] == "01_fine.html#A-(Q1)"
-    assert index.caption.text.startswith("1 claims")
+    assert other.select("td")[1].text == "undecided†"  # as its interval would not be
+    assert index.caption.text.startswith("2 claims")
 
 
 def test_report_touches_nothing_but_build(reported):

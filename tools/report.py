@@ -106,8 +106,15 @@ def recorded(plots: Path) -> list[dict[str, str]]:
     for path in sorted(plots.glob("*/verdicts.csv")):
         with path.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
-                address = row["section"].replace(".ipynb", ".html", 1)
-                rows.append(row | {"notebook": path.parent.name, "address": address})
+                ends = (float(row[name]) for name in ("low", "high", "margin"))
+                rows.append(
+                    row
+                    | {
+                        "notebook": path.parent.name,
+                        "address": row["section"].replace(".ipynb", ".html", 1),
+                        "turns": verdicts.decide(*ends) != row["verdict"],
+                    }
+                )
     return rows
 
 
