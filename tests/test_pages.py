@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 import pytest
 from bs4 import BeautifulSoup
+from contrast import contrast
 from PIL import Image
 
 from tools import notebooks, picture, report
@@ -72,23 +73,6 @@ def test_links_between_pages_lead_to_a_heading(name, soups):
         other, anchor = found[1] or name, found[2]
         assert other in ids, link["href"]
         assert anchor is None or unquote(anchor) in ids[other], link["href"]
-
-
-def luminance(colour: str) -> float:
-    """Relative luminance of the Web Content Accessibility Guidelines."""
-    digits = (
-        colour.lstrip("#") if len(colour) == 7 else "".join(d * 2 for d in colour[1:])
-    )
-    parts = (int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4))
-    linear = [
-        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts
-    ]
-    return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
-
-
-def contrast(one: str, other: str) -> float:
-    dark, bright = sorted(map(luminance, (one, other)))
-    return (bright + 0.05) / (dark + 0.05)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
+from contrast import contrast, luminance
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from matplotlib.collections import PolyCollection
@@ -288,13 +289,6 @@ def test_one_seed_draws_lines_without_bands():
 # --- the palette ---------------------------------------------------------------------
 
 
-def luminance(colour):
-    """Relative luminance of the Web Content Accessibility Guidelines."""
-    rgb = np.array(mpl.colors.to_rgb(colour))
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    return linear @ [0.2126, 0.7152, 0.0722]
-
-
 def lightness(colour):
     """CIE L* above .9 % luminance, which is all a palette needs."""
     return 116 * np.cbrt(luminance(colour)) - 16
@@ -302,12 +296,12 @@ def lightness(colour):
 
 @pytest.mark.parametrize("colour", plotting.COLOURS.values(), ids=plotting.COLOURS)
 def test_labels_in_an_arms_colour_are_readable_on_white(colour):
-    assert 1.05 / (luminance(colour) + 0.05) >= 4.5
+    assert contrast(colour, "white") >= 4.5
 
 
 @pytest.mark.parametrize("colour", verdicts.COLOURS.values(), ids=verdicts.COLOURS)
 def test_white_is_readable_on_a_verdicts_colour(colour):
-    assert 1.05 / (luminance(colour) + 0.05) >= 4.5
+    assert contrast(colour, "white") >= 4.5
 
 
 def test_arms_stay_apart_on_a_grey_print():
