@@ -9,7 +9,13 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
+
+from tools import tables
+
 ROOT = Path(__file__).resolve().parent
+SCRATCH = pytest.StashKey[Path]()
+PROBLEMS = pytest.StashKey[list[str]]()
 
 
 def pytest_configure(config):
@@ -26,6 +32,7 @@ def pytest_configure(config):
         scratch = tempfile.TemporaryDirectory(prefix="bn-plots-")
         shutil.copytree(ROOT / "plots", scratch.name, dirs_exist_ok=True)
         os.environ["BN_PLOTS"] = scratch.name
+        config.stash[SCRATCH] = Path(scratch.name)
         config.add_cleanup(scratch.cleanup)
 
 
@@ -33,3 +40,21 @@ def pytest_collectstart(collector):
     """Leave HTML and stderr out of the comparison, as nbval does with images."""
     if type(collector).__name__ == "IPyNbFile":
         collector.skip_compare += ("text/html", "stderr")
+
+
+def pytest_sessionfinish(session):
+    """Compare the tables the notebooks saved with the committed ones."""
+    scratch = session.config.stash.get(SCRATCH, None)
+    if scratch is not None:
+        problems = tables.differences(scratch, ROOT / "plots")
+        session.config.stash[PROBLEMS] = problems
+        if problems and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Name the tables that are not as committed."""
+    problems = config.stash.get(PROBLEMS, [])
+    if problems:
+        terminalreporter.section("tables that differ from plots/", red=True)
+        terminalreporter.write_line("\n".join(problems))

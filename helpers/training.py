@@ -7,7 +7,6 @@ program. Models, layers, losses and optimizers are Keras' own.
 
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,11 +19,11 @@ import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
+from helpers import programs
 from helpers.data import Dataset
+from helpers.programs import Builder, Images, Network, Program, predict
 
-Builder = Callable[[], keras.Model]
-
-EVALUATION_BATCH = 2_500
+__all__ = ["epoch_order", "predict", "sweep", "train"]
 
 
 def epoch_order(seed: int, epoch: int, size: int) -> np.ndarray:
@@ -35,11 +34,6 @@ def epoch_order(seed: int, epoch: int, size: int) -> np.ndarray:
     Permutation of ``range(size)``, int32, fixed by ``seed`` and ``epoch`` (from 1).
     """
     return np.random.default_rng([seed, epoch]).permutation(size).astype(np.int32)
-
-
-def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """Logits of a model in inference mode, shape (n, classes), float32."""
-    return _logits(_inference(model), tf.constant(images)).numpy()
 
 
 def train(
@@ -54,6 +48,7 @@ def train(
     learning_rate: float | None = None,
     cosine_decay: bool = False,
     measure_every: int | None = None,
+    score_training: bool = True,
     workers: int = 2,
     order: Callable[[int, int, int], np.ndarray] = epoch_order,
     probe: Callable[[keras.Model], Mapping[str, float]] | None = None,
@@ -77,6 +72,8 @@ def train(
     cosine_decay : let the rate fall from there to zero over the budget, along half a
         cosine (Loshchilov & Hutter 2017, equation 5), so that a run ends at rest.
     measure_every : updates between measurements; ``None`` measures after each epoch.
+    score_training : false leaves the training images unscored, where nobody reads
+        those columns: often that is half of all scoring.
     workers : runs trained side by side. Two need about three quarters of the time of
         one after the other, with the same results. To compare times take 1: the
         models of a seed then take turns, alone on the machine, so that a slow moment
@@ -87,6 +84,9 @@ def train(
         columns. It must leave the model as it was.
     at_end : called with name, seed and trained model at the end of each run; the next
         seed trains the same model object, so copy what you keep.
+
+    Compiled programs and starting weights are kept for later calls that train the same
+    layers with the same optimizer; ``helpers.programs.clear()`` forgets them.
 
     Returns
     -------
@@ -113,7 +113,17 @@ def train(
         "cosine_decay": cosine_decay,
         "measure_every": measure_every,
     }
-    return _study(builders, dataset, [setting], seeds, workers, order, probe, at_end)
+    return _study(
+        builders,
+        dataset,
+        [setting],
+        seeds,
+        workers,
+        order,
+        probe,
+        at_end,
+        score_training,
+    )
 
 
 def sweep(
@@ -151,6 +161,7 @@ def sweep(
         raise ValueError("a setting stands twice in the grid: give each one once")
     workers, order = common.pop("workers", 2), common.pop("order", epoch_order)
     probe, at_end = common.pop("probe", None), common.pop("at_end", None)
+    score_training = common.pop("score_training", True)
     return _study(
         builders,
         dataset,
@@ -160,6 +171,7 @@ def sweep(
         order,
         probe,
         at_end,
+        score_training,
         columns=list(dict.fromkeys(key for setting in settings for key in setting)),
     )
 
@@ -180,7 +192,11 @@ class _Plan:
         config = self.optimizer.get_config() | {"name": type(self.optimizer).__name__}
         if isinstance(config["learning_rate"], float):
             del config["learning_rate"]
-        return f"{config} {self.rates is not None}"
+        return f"{config} {self.decays}"
+
+    @property
+    def decays(self) -> bool:
+        return self.rates is not None
 
     @property
     def total(self) -> int:
@@ -195,134 +211,22 @@ class _Plan:
             yield epoch + 1, start - epoch * per_epoch, end - epoch * per_epoch
 
 
-class _Program:
-    """A model and its compiled training loop, started afresh for each run."""
-
-    def __init__(
-        self,
-        build: Builder,
-        image_shape: tuple[int, ...],
-        optimizer: keras.optimizers.Optimizer,
-        decays: bool,
-    ):
-        self.build, self.image_shape, self.decays = build, image_shape, decays
-        self.model = self._new_model()
-        self.model_starts: dict[int, list[np.ndarray]] = {}
-        self.optimizer = _copy(optimizer)
-        self.optimizer.build(self.model.trainable_variables)
-        self.optimizer_start = [
-            variable.numpy() for variable in self.optimizer.variables
-        ]
-        self.loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        # XLA's convolutions lose their threads inside a loop: there each update is a
-        # program of its own, which was measured to be many times faster.
-        convolutional = any(
-            len(variable.shape) >= 4 for variable in self.model.trainable_variables
-        )
-        self.update = tf.function(self._update, jit_compile=True)
-        self.loop = tf.function(self._loop, jit_compile=not convolutional)
-        self.inference = _inference(self.model)
-
-    def _new_model(self) -> keras.Model:
-        model = self.build()
-        if not model.built:
-            model.build((None, *self.image_shape))
-        return model
-
-    def compile(self, images: tf.Tensor, labels: tf.Tensor, batch_size: int) -> None:
-        """Compile for full batches and the rest of an epoch; needs `restart` after."""
-        full, rest = divmod(len(images), batch_size)
-        shapes = [(full, batch_size)] + [(1, rest)] * (rest > 0)
-        try:
-            self._first_steps(images, labels, shapes)
-        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
-            warnings.warn(
-                "XLA cannot compile this training here: it runs uncompiled, with the "
-                "same results, more slowly.",
-                stacklevel=2,
-            )
-            self.update, self.loop = self._update, tf.function(self._loop)
-            self._first_steps(images, labels, shapes)
-
-    def _first_steps(self, images, labels, shapes) -> None:
-        # A real step, not none: the first is slow, and `restart` undoes it.
-        for shape in shapes:
-            rates = tf.zeros(shape[:1]) if self.decays else None
-            self.advance(images, labels, tf.zeros(shape, tf.int32), rates, 0, 1)
-
-    def draw(self, seed: int) -> None:
-        """Build a model from a seed and keep the weights it starts with."""
-        if seed in self.model_starts:
-            return
-        keras.utils.set_random_seed(seed)
-        new = self._new_model()
-        if new is self.model:
-            raise ValueError(
-                "a builder returned the same model twice: it must build a new one "
-                "each time, as `lambda: helpers.models.mlp()` does"
-            )
-        self.model_starts[seed] = [variable.numpy() for variable in new.variables]
-
-    def restart(self, seed: int, optimizer: keras.optimizers.Optimizer) -> None:
-        """Set weights and optimizer to what a newly built model would start with."""
-        for variable, start in zip(
-            self.model.variables, self.model_starts[seed], strict=True
-        ):
-            variable.assign(start)
-        for variable, start in zip(
-            self.optimizer.variables, self.optimizer_start, strict=True
-        ):
-            variable.assign(start)
-        rate = optimizer.get_config()["learning_rate"]
-        if isinstance(rate, float):
-            self.optimizer.learning_rate = rate
-
-    def advance(self, images, labels, batches, rates, start: int, stop: int) -> float:
-        """Train on ``batches[start:stop]`` and return the sum of their losses."""
-        bounds = tf.constant(start), tf.constant(stop)
-        return float(self.loop(images, labels, batches, rates, *bounds))
-
-    def _loop(self, images, labels, batches, rates, start, stop):
-        total = tf.constant(0.0)
-        index = start
-        # `while`, not `tf.range`: XLA would compile anew for every other range.
-        while index < stop:
-            if self.decays:
-                self.optimizer.learning_rate.assign(rates[index])
-            batch = batches[index]
-            total += self.update(tf.gather(images, batch), tf.gather(labels, batch))
-            index += 1
-        return total
-
-    def _update(self, images, labels):
-        variables = self.model.trainable_variables
-        with tf.GradientTape() as tape:
-            loss = self.loss(labels, self.model(images, training=True))
-            if self.model.losses:
-                loss += tf.add_n(self.model.losses)
-        self.optimizer.apply(tape.gradient(loss, variables), variables)
-        return loss
-
-    def score(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[float, float]:
-        """Loss and accuracy in inference mode."""
-        logits = _logits(self.inference, images)
-        accuracy = np.mean(np.argmax(logits, axis=-1) == labels.numpy())
-        return float(self.loss(labels, logits)), float(accuracy)
-
-
 class _Run:
     """One model on its way through one plan: its clock, its rows, whether it lives."""
 
     def __init__(
         self,
-        program: _Program,
-        data: Mapping,
+        network: Network,
+        program: Program,
+        data: Mapping[str, Images],
         labels: Mapping[str, Any],
         order: Callable[[int, int, int], np.ndarray],
         probe: Callable[[keras.Model], Mapping[str, float]] | None,
+        score_training: bool,
     ):
-        self.program, self.data, self.labels = program, data, labels
-        self.order, self.probe = order, probe
+        self.network, self.program, self.data = network, program, data
+        self.labels, self.order, self.probe = labels, order, probe
+        self.score_training = score_training
         self.model, self.seed = labels["model"], labels["seed"]
         self.seconds, self.diverged, self.rows = 0.0, False, []
         self.stopped = False
@@ -332,14 +236,14 @@ class _Run:
             return
         began = time.perf_counter()
         losses = [
-            self.program.advance(*self.data["train"], *stretch) for stretch in stretches
+            self.program.advance(self.data["train"], *stretch) for stretch in stretches
         ]
         self.seconds += time.perf_counter() - began
         self.diverged = not np.isfinite(losses).all()
 
     def measure(self, updates: int, updates_per_epoch: int, last: bool) -> None:
         due = {
-            "train": last or updates % updates_per_epoch == 0,
+            "train": self.score_training and (last or updates % updates_per_epoch == 0),
             "validation": True,
             "test": last,
         }
@@ -347,7 +251,7 @@ class _Run:
         for split, now in due.items():
             loss = accuracy = np.nan
             if now:
-                loss, accuracy = self.program.score(*self.data[split])
+                loss, accuracy = self.program.score(self.data[split])
                 self.diverged |= not np.isfinite(loss)
             scores |= {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
         found = {} if self.probe is None else self.probe(self.program.model)
@@ -361,7 +265,16 @@ class _Run:
 
 
 def _study(
-    builders, dataset, settings, seeds, workers, order, probe, at_end, columns=()
+    builders,
+    dataset,
+    settings,
+    seeds,
+    workers,
+    order,
+    probe,
+    at_end,
+    score_training,
+    columns=(),
 ) -> pd.DataFrame:
     """Run all settings; every argument is checked before the first is trained."""
     seeds = list(seeds)
@@ -384,15 +297,16 @@ def _study(
     plans = [_plan(len(dataset.train), **setting) for setting in settings]
 
     data = {
-        split: (
-            tf.constant(getattr(dataset, split).images),
-            tf.constant(getattr(dataset, split).labels),
-        )
+        split: Images(getattr(dataset, split).images, getattr(dataset, split).labels)
         for split in ("train", "validation", "test")
+    }
+    networks = {
+        name: Network(build, data["train"], seeds[0])
+        for name, build in builders.items()
     }
     # One model cannot be trained twice at a time: a lone builder needs copies.
     copies = range(-(-min(workers, len(builders) * len(seeds)) // len(builders)))
-    programs: dict[tuple[str, int, str], _Program] = {}
+    held: dict[tuple[str, int, str], Program] = {}
     rows = []
     work = len(builders) * len(seeds) * sum(plan.total for plan in plans)
     # On stdout and not left behind, the bar leaves no trace in a stored notebook.
@@ -403,28 +317,29 @@ def _study(
             values = {key: setting.get(key) for key in columns}
             keys = [(name, copy, plan.kind) for name in builders for copy in copies]
             for key in keys:
-                if key not in programs:
-                    shape = data["train"][0].shape[1:]
-                    decays = plan.rates is not None
-                    build = builders[key[0]]
-                    programs[key] = _Program(build, shape, plan.optimizer, decays)
+                if key not in held:
+                    held[key] = programs.take(
+                        networks[key[0]], plan.optimizer, plan.kind, plan.decays
+                    )
             runs = [
                 _Run(
-                    programs[name, index % len(copies), plan.kind],
+                    networks[name],
+                    held[name, index % len(copies), plan.kind],
                     data,
                     values | {"model": name, "seed": seed},
                     order,
                     probe,
+                    score_training,
                 )
                 for index, seed in enumerate(seeds)
                 for name in builders
             ]
-            _prepare([programs[key] for key in keys], runs, plan, workers)
+            _prepare([held[key] for key in keys], runs, plan, workers)
             size = len(builders) if workers == 1 else workers
             for start in range(0, len(runs), size):
                 together = runs[start : start + size]
                 for run in together:
-                    run.program.restart(run.seed, plan.optimizer)
+                    run.program.restart(run.network.starts[run.seed], plan.optimizer)
                 if workers == 1:
                     _train(together, plan, bar)
                 else:
@@ -433,20 +348,25 @@ def _study(
                     rows.append(run.rows)
                     if at_end is not None:
                         at_end(run.model, run.seed, run.program.model)
+    if at_end is None:  # else its models may be in somebody's hands
+        for program in held.values():
+            programs.give_back(program)
     order = {name: position for position, name in enumerate(builders)}
     rows.sort(key=lambda run: order[run[0]["model"]])
     return pd.DataFrame([row for run in rows for row in run])
 
 
 def _prepare(
-    programs: Sequence[_Program], runs: Sequence[_Run], plan: _Plan, workers: int
+    held: Sequence[Program], runs: Sequence[_Run], plan: _Plan, workers: int
 ) -> None:
     """Compile in threads; Python builds the models of all seeds in the meantime."""
     train = runs[0].data["train"]
     with ThreadPoolExecutor(workers) as pool:
-        compiling = [pool.submit(p.compile, *train, plan.batch_size) for p in programs]
+        compiling = [pool.submit(p.compile, train, plan.batch_size) for p in held]
         for run in runs:
-            run.program.draw(run.seed)
+            run.network.draw(run.seed)
+        for run in runs:
+            run.network.check()
         for program in compiling:
             program.result()
 
@@ -464,7 +384,7 @@ def _train_side_by_side(runs: Sequence[_Run], plan: _Plan, bar: tqdm) -> None:
 
 def _train(runs: Sequence[_Run], plan: _Plan, bar: tqdm) -> None:
     """Train runs of one seed from start to end, stretch by stretch, taking turns."""
-    size, seed = int(runs[0].data["train"][1].shape[0]), runs[0].seed
+    size, seed = len(runs[0].data["train"]), runs[0].seed
     full = size // plan.batch_size
     done, current = 0, 0
     for epoch, start, stop in plan.stretches():
@@ -571,15 +491,3 @@ def _copy(optimizer: str | keras.optimizers.Optimizer) -> keras.optimizers.Optim
             "such as 'adam' or 'sgd'"
         )
     return type(found).from_config(found.get_config())
-
-
-def _inference(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
-    return tf.function(lambda images: model(images, training=False))
-
-
-def _logits(inference: Callable, images: tf.Tensor) -> tf.Tensor:
-    # In pieces, so that the activations of a large split need little memory.
-    pieces = range(0, len(images), EVALUATION_BATCH)
-    return tf.concat(
-        [inference(images[at : at + EVALUATION_BATCH]) for at in pieces], 0
-    )

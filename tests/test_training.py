@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from helpers import models, training
+from helpers import models, programs, training
 from helpers.data import Dataset, Split
 
 BATCH = 16  # 70 training images: four full batches and one of six
@@ -106,16 +106,17 @@ def study():
 
 
 @pytest.fixture
-def programs(monkeypatch):
-    """Collect the compiled programs a study makes."""
+def made(monkeypatch):
+    """Collect the compiled programs that studies make, none kept from before."""
     made = []
 
-    class Recorded(training._Program):
+    class Recorded(programs.Program):
         def __init__(self, *arguments):
             super().__init__(*arguments)
             made.append(self)
 
-    monkeypatch.setattr(training, "_Program", Recorded)
+    programs.clear()
+    monkeypatch.setattr(programs, "Program", Recorded)
     return made
 
 
@@ -145,7 +146,7 @@ def assert_close(ours, theirs):
     [(model, name) for model in BUILDERS for name in OPTIMIZERS]
     + [("regularized", "momentum"), ("convolution", "momentum")],
 )
-def test_matches_fit(model, optimizer, programs):
+def test_matches_fit(model, optimizer, made):
     build, optimizer = FITTED[model], OPTIMIZERS[optimizer]
     seed, epochs = 7, 4
     train({model: build}, seeds=[seed], epochs=epochs, optimizer=optimizer())
@@ -167,7 +168,7 @@ def test_matches_fit(model, optimizer, programs):
     assert reference.optimizer.iterations == epochs * UPDATES
     trained = [variable.numpy() for variable in reference.weights]
     assert max(abs(a - b).max() for a, b in zip(start, trained, strict=True)) > 0.01
-    (program,) = programs
+    (program,) = made
     assert_close(program.model.weights, trained)
     assert_close(program.optimizer.variables, reference.optimizer.variables)
 
@@ -431,17 +432,18 @@ def test_a_sweep_equals_separate_trainings_row_for_row():
         same(chosen[0], chosen[1][swept.columns])
 
 
-def test_a_grid_of_learning_rates_compiles_once(programs):
+def test_a_grid_of_learning_rates_compiles_once(made):
     rates = [0.001, 0.01, 0.1]
     frame = sweep(
         ONE,
         settings=[{"learning_rate": rate} for rate in rates],
         **{"seeds": [1, 2], "epochs": 1, "batch_size": BATCH},
     )
-    assert len(programs) == 2  # one a worker
-    for program in programs:
+    assert len(made) == 2  # one a worker
+    for program in made:
+        assert program.loop.experimental_get_tracing_count() == 1
         # Once for full batches, once for the last of an epoch.
-        assert program.loop.experimental_get_tracing_count() == 2
+        assert program.compiled == {(70, 4, BATCH), (70, 1, 6)}
     assert frame["train_loss"].nunique() == 6
 
 
@@ -502,6 +504,11 @@ def test_an_interrupt_passes_through(where):
         train({"model": builder}, at_end=interrupt, **common)
 
 
+def all_weights(model):
+    """Keep a model's weights as a column of the frame: a probe."""
+    return {"weights": b"".join(v.numpy().tobytes() for v in model.variables)}
+
+
 @pytest.mark.parametrize("workers", [2, 3, 9])
 @pytest.mark.parametrize("names", [["plain"], ["plain", "batch"], ["drop", *BUILDERS]])
 def test_side_by_side_trains_the_same_as_one_at_a_time(names, workers):
@@ -509,16 +516,11 @@ def test_side_by_side_trains_the_same_as_one_at_a_time(names, workers):
         "drop": softmax_regression(partial(keras.layers.Dropout, 0.5))
     }
     builders = {name: builders[name] for name in names}
-    common = {"seeds": [3, 1, 2], "epochs": 2, "measure_every": 2}
-    ends = Weights(), Weights()
-    alone = train(builders, workers=1, at_end=ends[0], **common)
-    together = train(builders, workers=workers, at_end=ends[1], **common)
-    measured = alone.columns.drop("seconds")
-    pd.testing.assert_frame_equal(alone[measured], together[measured])
-    assert list(ends[0]) == list(ends[1])
-    for run, weights in ends[0].items():
-        for one, other in zip(weights, ends[1][run], strict=True):
-            np.testing.assert_array_equal(one, other)
+    common = {"seeds": [3, 1, 2], "epochs": 2, "measure_every": 2, "batch_size": 14}
+    alone = train(builders, workers=1, probe=all_weights, **common)
+    together = train(builders, workers=workers, probe=all_weights, **common)
+    assert alone["weights"].nunique() == len(alone)
+    same(together, alone)
 
 
 def test_runs_side_by_side_overlap_in_time(monkeypatch):
@@ -618,11 +620,11 @@ def test_cosine_decay_is_that_of_keras(optimizer, updates):
     assert_close(ours["m", 1], theirs["m", 1])
 
 
-def test_a_grid_of_decaying_rates_compiles_once_and_equals_separate_trainings(programs):
+def test_a_grid_of_decaying_rates_compiles_once_and_equals_separate_trainings(made):
     common = {"seeds": [1, 2], "updates": 7, "cosine_decay": True}
     rates = [{"learning_rate": rate} for rate in (0.3, 0.01)]
     swept = sweep(ONE, settings=rates, batch_size=BATCH, **common)
-    assert [p.loop.experimental_get_tracing_count() for p in programs] == [2, 2]
+    assert [p.loop.experimental_get_tracing_count() for p in made] == [1, 1]
     for setting in rates:
         alone = train(ONE, **setting, **common)
         chosen = swept[swept["learning_rate"] == setting["learning_rate"]]
@@ -681,3 +683,240 @@ def test_batches_are_cut_from_the_order_one_asks_for():
     for mine, other in zip(ours["linear", 4], theirs["linear", 4], strict=True):
         np.testing.assert_array_equal(mine, other)
     assert asked == [(4, 1, 70), (4, 2, 70)]
+
+
+# --- programs and starting weights kept from call to call ----------------------------
+
+ARCHITECTURES = {
+    "dense": mlp(),
+    "batch": mlp("batch"),
+    "dropout": softmax_regression(partial(keras.layers.Dropout, 0.5)),
+    "regularized": REGULARIZED,
+    "group": softmax_regression(partial(keras.layers.GroupNormalization, 4)),
+    "convolution": CONVOLUTION,
+}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("decay", [False, True])
+def test_a_program_that_is_used_again_trains_the_same(name, decay, made):
+    common = {"seeds": [3, 1], "epochs": 2, "cosine_decay": decay}
+    arm = {name: ARCHITECTURES[name]}
+    fresh = train(arm, **common)
+    again = train(arm, **common)
+    assert len(made) == 2  # one a worker, and none for the second call
+    same(fresh, again)
+    # Other batch sizes, seeds and data in between leave no trace.
+    half = replace(TINY, train=Split(TINY.train.images[:35], TINY.train.labels[:35]))
+    train(arm, seeds=[9], epochs=1, batch_size=7, cosine_decay=decay, dataset=half)
+    same(fresh, train(arm, **common))
+    assert len(made) == 2
+
+
+def scaled(factor):
+    """Builder whose kernels are drawn with another deviation."""
+    initializer = keras.initializers.VarianceScaling(factor)
+    return partial(
+        models.mlp, (8,), kernel_initializer=initializer, input_shape=(4, 4), classes=4
+    )
+
+
+def test_other_initializers_share_a_program_but_no_weights(made):
+    common = {"seeds": [1, 2], "updates": 3}
+    together = {factor: train({"m": scaled(factor)}, **common) for factor in (1.0, 9.0)}
+    assert len(made) == 2
+    for factor, frame in together.items():
+        programs.clear()
+        same(frame, train({"m": scaled(factor)}, **common))
+    assert together[1.0]["train_loss"].iloc[0] != together[9.0]["train_loss"].iloc[0]
+
+
+def test_equal_layers_that_draw_in_another_order_keep_their_own_weights():
+    def first_of_two(build):
+        def reordered():
+            keras.initializers.GlorotUniform()  # draws a seed, and is not used
+            return build()
+
+        return reordered
+
+    common = {"seeds": [1, 2], "updates": 3}
+    frames = [train({"m": b}, **common) for b in (mlp(), first_of_two(mlp()))]
+    programs.clear()
+    same(frames[1], train({"m": first_of_two(mlp())}, **common))
+    assert frames[0]["train_loss"].iloc[0] != frames[1]["train_loss"].iloc[0]
+
+
+class Shifted(keras.layers.Layer):
+    """Adds a number that its configuration does not show."""
+
+    def __init__(self, shift=0.0):
+        super().__init__()
+        self.shift = shift
+
+    def call(self, images):
+        return images + self.shift
+
+    def get_config(self):
+        return {}
+
+
+def negative(x):
+    return -x
+
+
+def relu(x):  # a namesake of Keras' own
+    return x
+
+
+class Halved(keras.optimizers.SGD):
+    """Takes half of a step; its configuration is that of SGD."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        super().update_step(0.5 * gradient, variable, learning_rate)
+
+
+HIDDEN = {
+    "layer": (softmax_regression(), softmax_regression(partial(Shifted, 3.0))),
+    "hidden number": (
+        softmax_regression(partial(Shifted, 0.0)),
+        softmax_regression(partial(Shifted, 3.0)),
+    ),
+    "activation": (
+        softmax_regression(activation="relu"),
+        softmax_regression(activation=relu),
+    ),
+    "lambda": (
+        softmax_regression(partial(keras.layers.Lambda, abs)),
+        softmax_regression(partial(keras.layers.Lambda, negative)),
+    ),
+    "frozen variable": (softmax_regression(), None),
+    "momentum": (
+        softmax_regression(partial(keras.layers.BatchNormalization, momentum=0.5)),
+        softmax_regression(partial(keras.layers.BatchNormalization, momentum=0.9)),
+    ),
+    "penalty": (REGULARIZED, softmax_regression()),
+}
+
+
+def frozen():
+    model = softmax_regression()()
+    model.layers[-1].kernel.trainable = False
+    return model
+
+
+@pytest.mark.parametrize("what", HIDDEN)
+def test_networks_that_differ_never_share_a_program(what):
+    first, second = HIDDEN[what]
+    second = second or frozen
+    common = {"seeds": [1], "epochs": 2}
+    train({"m": first}, **common)
+    after = train({"m": second}, **common)
+    programs.clear()
+    same(after, train({"m": second}, **common))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        keras.optimizers.SGD(0.1, momentum=0.9),
+        keras.optimizers.SGD(0.1, clipnorm=0.1),
+        keras.optimizers.Adam(0.1),
+        Halved(0.1),
+    ],
+    ids=["momentum", "clipped", "adam", "subclass"],
+)
+def test_optimizers_that_differ_never_share_a_program(other):
+    common = {"seeds": [1], "epochs": 2}
+    plain = train(ONE, optimizer=keras.optimizers.SGD(0.1), **common)
+    after = train(ONE, optimizer=other, **common)
+    programs.clear()
+    same(after, train(ONE, optimizer=other, **common))
+    assert (after["train_loss"] != plain["train_loss"]).all()
+
+
+def test_a_sweep_over_optimizers_equals_separate_trainings():
+    optimizers = ["sgd", "adam", keras.optimizers.SGD(0.01, momentum=0.9)]
+    common = {"seeds": [1], "epochs": 2, "learning_rate": 0.05}
+    swept = sweep(ONE, settings=[{"optimizer": o} for o in optimizers], **common)
+    assert swept["train_loss"].nunique() == len(swept)
+    for optimizer in optimizers:
+        programs.clear()
+        alone = train(ONE, optimizer=optimizer, batch_size=64, **common)
+        chosen = swept[swept["optimizer"] == optimizer]
+        same(chosen.drop(columns="optimizer"), alone)
+
+
+def test_models_handed_to_at_end_are_not_trained_by_later_calls():
+    kept = {}
+    one = {"seeds": [1], "epochs": 1}
+    train(ONE, at_end=lambda name, seed, model: kept.update({seed: model}), **one)
+    before = [variable.numpy() for variable in kept[1].variables]
+    train(ONE, seeds=[1], epochs=3)
+    np.testing.assert_equal([v.numpy() for v in kept[1].variables], before)
+
+
+def test_a_study_within_a_study_takes_programs_of_its_own():
+    common = {"seeds": [1, 2], "epochs": 2}
+    alone = train(ONE, **common)
+    inner = []
+
+    def probe(model):
+        if not inner:
+            inner.append(None)
+            inner[0] = train(ONE, workers=1, **common)
+        return {}
+
+    outer = train(ONE, probe=probe, workers=1, **common)
+    same(outer, alone)
+    same(inner[0], alone)
+
+
+def test_one_worker_lets_the_models_of_a_seed_take_turns(monkeypatch):
+    turns = []
+    advance = training._Run.advance
+
+    def note(run, stretches):
+        turns.append((run.seed, run.model))
+        advance(run, stretches)
+
+    monkeypatch.setattr(training._Run, "advance", note)
+    arms = {"a": ONE["linear"], "b": ONE["linear"]}
+    train(arms, seeds=[1, 2], epochs=3, workers=1)
+    forwards, backwards = ["a", "b"], ["b", "a"]
+    models = forwards + backwards + forwards
+    assert turns == [(seed, model) for seed in (1, 2) for model in models]
+
+
+def test_training_images_may_be_left_unscored():
+    common = {"seeds": [1, 2], "epochs": 2}
+    scored = train(ONE, **common)
+    unscored = train(ONE, score_training=False, **common)
+    columns = ["train_loss", "train_accuracy"]
+    assert unscored[columns].isna().all(axis=None)
+    same(unscored.drop(columns=columns), scored.drop(columns=columns))
+
+
+def test_what_is_kept_is_bounded_and_cleared(monkeypatch):
+    monkeypatch.setattr(programs, "PROGRAMS_KEPT", 2)
+    monkeypatch.setattr(programs, "STARTS_KEPT", 1)
+    programs.clear()
+    for units in (2, 3, 4):
+        build = partial(models.mlp, (units,), input_shape=(4, 4), classes=4)
+        train({"m": build}, seeds=[1], updates=1, workers=1)
+    assert len(programs._idle) == 2
+    assert len(programs._starts) == 1
+    programs.clear()
+    assert not programs._idle
+    assert not programs._starts
+
+
+def test_all_images_are_scored_in_their_pieces(monkeypatch):
+    whole = train(ONE, seeds=[1], epochs=1)
+    monkeypatch.setattr(programs, "AT_A_TIME", 7)
+    pieces = train(ONE, seeds=[1], epochs=1)
+    metrics = [name for name in whole if name.endswith(("loss", "accuracy"))]
+    np.testing.assert_allclose(pieces[metrics], whole[metrics], rtol=1e-6)
+    model = mlp("batch")()
+    images = TINY.test.images
+    expected = model(images, training=False)
+    np.testing.assert_allclose(training.predict(model, images), expected, atol=1e-6)

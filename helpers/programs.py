@@ -1,0 +1,403 @@
+"""Models with their compiled training loops, and the weights that seeds start from.
+
+Tracing and compiling a network takes longer than training a small one for an epoch.
+So a program is kept when its training ends, and taken up again for a network of the
+same layers and the same optimizer, however its weights are initialized; and so are the
+starting weights of a network. This module alone knows about XLA.
+"""
+
+import json
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary, WeakSet, ref
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+Builder = Callable[[], keras.Model]
+Weights = list[np.ndarray]
+
+AT_A_TIME = 2_500  # images scored: the activations of a large split need little memory
+PROGRAMS_KEPT = 48
+STARTS_KEPT = 96
+
+_idle: "OrderedDict[Program, None]" = OrderedDict()  # the longest idle first
+_starts: OrderedDict[str, dict[int, Weights]] = OrderedDict()
+_built: WeakSet[keras.Model] = WeakSet()
+_inferences: "WeakKeyDictionary[keras.Model, Inference]" = WeakKeyDictionary()
+
+
+class Images:
+    """A split as tensors: whole, to gather batches from, and in pieces, to score."""
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray):
+        self.images, self.labels = tf.constant(images), tf.constant(labels)
+        self.pieces = _pieces(self.images)
+        self.right = labels
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.right)
+
+
+class Inference:
+    """A model's logits in inference mode, traced once for any number of images."""
+
+    def __init__(self, model: keras.Model, images: tf.TensorSpec):
+        # Weakly, or the table of inferences would keep every model alive.
+        there = ref(model)
+        self.spec = images
+        self.logits = tf.function(
+            lambda images: there()(images, training=False),
+            input_signature=None if _is_convolutional(model) else [images],
+        )
+
+
+def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Logits of a model in inference mode, shape (n, classes), float32."""
+    whole = tf.constant(images)
+    known = _inferences.get(model)
+    if known is None or known.spec != _open(whole):
+        known = Inference(model, _open(whole))
+    return tf.concat([known.logits(piece) for piece in _pieces(whole)], 0).numpy()
+
+
+class Network:
+    """What a builder builds: its layers, and the weights that seeds start from.
+
+    Attributes
+    ----------
+    starts : weights by seed, in the order of the model's variables.
+    architecture : equal for networks whose programs are the same.
+    """
+
+    def __init__(self, build: Builder, train: Images, seed: int):
+        self.build, self.train = build, train
+        self._builds, self._known = 0, False
+        self._model: keras.Model | None = self._build(seed)
+        start = _values(self._model)
+        layers, self.architecture = _describe(self._model)
+        if layers is None:  # nobody else's weights or program will do
+            self.starts = {seed: start}
+            return
+        # Equal layers may draw their kernels in another order; if one seed gives equal
+        # weights, they do not.
+        known = _starts.pop(layers, {})
+        self._known = _equal(known.get(seed), start)
+        self.starts = known if self._known else {seed: start}
+        _starts[layers] = self.starts
+        while len(_starts) > STARTS_KEPT:
+            _starts.popitem(last=False)
+
+    def draw(self, seed: int) -> None:
+        """Keep the weights that a model built from a seed starts with."""
+        if seed not in self.starts:
+            self.starts[seed] = _values(self._build(seed))
+
+    def check(self) -> None:
+        """Refuse a builder that returns one model again and again."""
+        if self._builds == 1 and not self._known:
+            self._build(0)
+
+    def new_model(self) -> keras.Model:
+        """Return a model of its own for a program, with any weights."""
+        model, self._model = self._model, None
+        return self._build(0) if model is None else model
+
+    def _build(self, seed: int) -> keras.Model:
+        keras.utils.set_random_seed(seed)
+        model = self.build()
+        self._builds += 1
+        if model in _built:
+            raise ValueError(
+                "a builder returned the same model twice: it must build a new one "
+                "each time, as `lambda: helpers.models.mlp()` does"
+            )
+        _built.add(model)
+        if not model.built:
+            model.build((None, *self.train.images.shape[1:]))
+        return model
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a program depends on: all but weights, plain rate and number of images."""
+
+    architecture: str | object
+    images: tf.TensorSpec
+    labels: tf.TensorSpec
+    optimizer: str
+    decays: bool
+
+    @property
+    def is_public(self) -> bool:
+        """Whether another call's network and optimizer may be of this kind."""
+        return isinstance(self.architecture, str)
+
+
+class Program:
+    """A model and its compiled training loop, started afresh for each run."""
+
+    def __init__(
+        self, kind: Kind, model: keras.Model, optimizer: keras.optimizers.Optimizer
+    ):
+        self.kind, self.model, self.optimizer = kind, model, optimizer
+        optimizer.build(model.trainable_variables)
+        self.optimizer_start = [variable.numpy() for variable in optimizer.variables]
+        self.loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        # XLA's convolutions lose their threads inside a loop: there each update is a
+        # program of its own, which was measured to be many times faster.
+        in_loop = not _is_convolutional(model)
+        self._define(tf.function(self._update, jit_compile=True), in_loop)
+        self.compiled: set[tuple[int, int, int]] = set()
+        self.inference = _inferences[model] = Inference(model, kind.images)
+
+    def _define(self, update: Callable, jit_compile: bool) -> None:
+        self.update = update
+        # With open sizes it is traced once: for another batch size, XLA compiles what
+        # Python need not run again.
+        signature = [self.kind.images, self.kind.labels]
+        signature += [tf.TensorSpec((None, None), tf.int32)]
+        signature += [tf.TensorSpec((), tf.int32)] * 2
+        signature += [tf.TensorSpec((None,), tf.float32)] * self.kind.decays
+        self.loop = tf.function(
+            self._loop,
+            input_signature=None if _is_convolutional(self.model) else signature,
+            jit_compile=jit_compile,
+        )
+
+    def compile(self, train: Images, batch_size: int) -> None:
+        """Compile for full batches and the rest of an epoch; needs `restart` after."""
+        full, rest = divmod(len(train), batch_size)
+        shapes = [(full, batch_size)] + [(1, rest)] * (rest > 0)
+        try:
+            self._first_steps(train, shapes)
+        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
+            warnings.warn(
+                "XLA cannot compile this training here: it runs uncompiled, with the "
+                "same results, more slowly.",
+                stacklevel=2,
+            )
+            self._define(self._update, jit_compile=False)
+            self._first_steps(train, shapes)
+
+    def _first_steps(self, train: Images, shapes: Sequence[tuple[int, int]]) -> None:
+        # A real step, not none: the first is slow, and `restart` undoes it.
+        for shape in shapes:
+            if (len(train), *shape) not in self.compiled:
+                rates = tf.zeros(shape[:1]) if self.kind.decays else None
+                self.advance(train, tf.zeros(shape, tf.int32), rates, 0, 1)
+                self.compiled.add((len(train), *shape))
+
+    def restart(self, start: Weights, optimizer: keras.optimizers.Optimizer) -> None:
+        """Set weights and optimizer to what a newly built model would start with."""
+        for variable, value in zip(self.model.variables, start, strict=True):
+            variable.assign(value)
+        for variable, value in zip(
+            self.optimizer.variables, self.optimizer_start, strict=True
+        ):
+            variable.assign(value)
+        rate = optimizer.get_config()["learning_rate"]
+        if isinstance(rate, float):
+            self.optimizer.learning_rate = rate
+
+    def advance(
+        self,
+        train: Images,
+        batches: tf.Tensor,
+        rates: tf.Tensor | None,
+        start: int,
+        stop: int,
+    ) -> float:
+        """Train on ``batches[start:stop]`` and return the sum of their losses."""
+        arguments = [train.images, train.labels, batches]
+        arguments += [tf.constant(start), tf.constant(stop)]
+        return float(self.loop(*arguments, *[rates] * self.kind.decays))
+
+    def _loop(self, images, labels, batches, start, stop, rates=None):
+        total = tf.constant(0.0)
+        index = start
+        # `while`, not `tf.range`: XLA would compile anew for every other range.
+        while index < stop:
+            if self.kind.decays:
+                self.optimizer.learning_rate.assign(rates[index])
+            batch = batches[index]
+            total += self.update(tf.gather(images, batch), tf.gather(labels, batch))
+            index += 1
+        return total
+
+    def _update(self, images, labels):
+        variables = self.model.trainable_variables
+        with tf.GradientTape() as tape:
+            loss = self.loss(labels, self.model(images, training=True))
+            if self.model.losses:
+                loss += tf.add_n(self.model.losses)
+        self.optimizer.apply(tape.gradient(loss, variables), variables)
+        return loss
+
+    def score(self, split: Images) -> tuple[float, float]:
+        """Loss and accuracy in inference mode."""
+        pieces = [self.inference.logits(piece) for piece in split.pieces]
+        logits, loss = _together(pieces, split.labels)
+        accuracy = np.mean(np.argmax(logits, axis=-1) == split.right)
+        return float(loss), float(accuracy)
+
+
+@tf.function
+def _together(pieces, labels):
+    logits = tf.concat(pieces, 0)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    return logits, loss(labels, logits)
+
+
+def take(
+    network: Network, optimizer: keras.optimizers.Optimizer, name: str, decays: bool
+) -> Program:
+    """Return an idle program for a network and an optimizer, or else a new one.
+
+    It is the caller's alone until :func:`give_back`. `name` is equal for optimizers
+    that differ in nothing but a plain rate.
+    """
+    # What Keras does not know may differ in what it does not show.
+    shown = _is_keras(type(optimizer))
+    kind = Kind(
+        network.architecture if shown else network,
+        _open(network.train.images),
+        _open(network.train.labels),
+        name,
+        decays,
+    )
+    for program in reversed(_idle):
+        if program.kind == kind:
+            del _idle[program]
+            return program
+    own = type(optimizer).from_config(optimizer.get_config())
+    return Program(kind, network.new_model(), own)
+
+
+def give_back(program: Program) -> None:
+    """Keep a program for the next that can use it; the longest idle one goes."""
+    if program.kind.is_public:
+        _idle[program] = None
+    while len(_idle) > PROGRAMS_KEPT:
+        _idle.popitem(last=False)
+
+
+def clear() -> None:
+    """Forget all programs and starting weights, to free their memory."""
+    _idle.clear()
+    _starts.clear()
+
+
+def _describe(model: keras.Model) -> tuple[str | None, str | object]:
+    """Write a model's layers down, with their initializers and without.
+
+    Where they do not say all, as with layers, activations or regularizers that are not
+    Keras' own, there is no text, and an architecture that equals no other.
+    """
+    nothing = None, object()
+    for layer in _all_layers(model):
+        parts = [layer, *(part for part in vars(layer).values() if callable(part))]
+        if not all(map(_is_keras, parts)):
+            return nothing
+    try:
+        config = keras.saving.serialize_keras_object(model)
+        names = {layer.name: index for index, layer in enumerate(_all_layers(model))}
+        variables = [
+            (
+                list(variable.shape),
+                str(variable.dtype),
+                variable.trainable,
+                keras.saving.serialize_keras_object(variable.regularizer),
+                keras.saving.serialize_keras_object(variable.constraint),
+            )
+            for variable in model.variables
+        ]
+        full, bare = (
+            json.dumps([_anonymous(config, names, initializers), variables])
+            for initializers in (True, False)
+        )
+    except (TypeError, ValueError, NotImplementedError):
+        return nothing
+    return full, bare
+
+
+def _anonymous(config: Any, names: dict[str, int], initializers: bool) -> Any:
+    """Put numbers for the names of layers: Keras counts them through a process."""
+    if isinstance(config, list | tuple):
+        return [_anonymous(value, names, initializers) for value in config]
+    if not isinstance(config, dict):
+        return config
+    found = {}
+    for key, value in config.items():
+        if key.endswith("_initializer") and not initializers:
+            continue
+        if key == "dtype":  # its policy has a name too
+            found[key] = value
+            continue
+        if key == "name" and value in names:
+            value = names[value]
+        elif key == "keras_history":
+            value = [names[value[0]], *value[1:]]
+        elif key in ("input_layers", "output_layers"):
+            value = _numbered(value, names)
+        found[key] = _anonymous(value, names, initializers)
+    return found
+
+
+def _numbered(value: Any, names: dict[str, int]) -> Any:
+    if isinstance(value, list | tuple):
+        return [_numbered(part, names) for part in value]
+    return names.get(value, value) if isinstance(value, str) else value
+
+
+def _all_layers(model: keras.Model) -> list[keras.Layer]:
+    """Return a model and all layers in it, however they are nested."""
+    found: dict[int, keras.Layer] = {}
+
+    def visit(layer: keras.Layer) -> None:
+        if id(layer) in found:
+            return
+        found[id(layer)] = layer
+        for value in vars(layer).values():
+            for part in value if isinstance(value, list | tuple) else [value]:
+                if isinstance(part, keras.Layer):
+                    visit(part)
+
+    visit(model)
+    return list(found.values())
+
+
+def _is_convolutional(model: keras.Model) -> bool:
+    # Its sums come in another order where sizes are open, and so do its last digits.
+    return any(len(variable.shape) >= 4 for variable in model.trainable_variables)
+
+
+def _is_keras(thing: Any) -> bool:
+    module = getattr(thing, "__module__", None) or type(thing).__module__
+    return module.partition(".")[0] == "keras"
+
+
+def _values(model: keras.Model) -> Weights:
+    return [variable.numpy() for variable in model.variables]
+
+
+def _equal(left: Weights | None, right: Weights) -> bool:
+    return (
+        left is not None
+        and len(left) == len(right)
+        and all(map(np.array_equal, left, right))
+    )
+
+
+def _open(tensor: tf.Tensor) -> tf.TensorSpec:
+    """Return the signature of tensors like this, with any number of rows."""
+    return tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype)
+
+
+def _pieces(images: tf.Tensor) -> list[tf.Tensor]:
+    return [images[at : at + AT_A_TIME] for at in range(0, len(images), AT_A_TIME)]
