@@ -22,8 +22,7 @@ Builder = Callable[[], keras.Model]
 Weights = list[np.ndarray]
 
 AT_A_TIME = 2_500  # images scored: the activations of a large split need little memory
-PROGRAMS_KEPT = 48
-STARTS_KEPT = 96
+KEPT = 200e6  # bytes of programs' variables, and of starting weights: the oldest go
 
 _idle: "OrderedDict[Program, None]" = OrderedDict()  # the longest idle first
 _starts: OrderedDict[str, dict[int, Weights]] = OrderedDict()
@@ -90,8 +89,6 @@ class Network:
         self._known = _equal(known.get(seed), start)
         self.starts = known if self._known else {seed: start}
         _starts[layers] = self.starts
-        while len(_starts) > STARTS_KEPT:
-            _starts.popitem(last=False)
 
     def draw(self, seed: int) -> None:
         """Keep the weights that a model built from a seed starts with."""
@@ -280,11 +277,27 @@ def take(
 
 
 def give_back(program: Program) -> None:
-    """Keep a program for the next that can use it; the longest idle one goes."""
+    """Keep a program for the next network that can use it."""
     if program.kind.is_public:
         _idle[program] = None
-    while len(_idle) > PROGRAMS_KEPT:
-        _idle.popitem(last=False)
+
+
+def forget_the_oldest() -> None:
+    """Keep no more than `KEPT` bytes of programs, and of starting weights."""
+    for table, size in ((_idle, _size_of_program), (_starts, _size_of_starts)):
+        sizes = [size(*item) for item in table.items()]
+        for excess in np.cumsum(sizes[::-1])[::-1] > KEPT:
+            if excess:
+                table.popitem(last=False)
+
+
+def _size_of_program(program: Program, _: None) -> int:
+    variables = [*program.model.variables, *program.optimizer.variables]
+    return sum(4 * int(np.prod(variable.shape)) for variable in variables)
+
+
+def _size_of_starts(_: str, starts: dict[int, Weights]) -> int:
+    return sum(array.nbytes for weights in starts.values() for array in weights)
 
 
 def clear() -> None:

@@ -351,6 +351,7 @@ def _study(
     if at_end is None:  # else its models may be in somebody's hands
         for program in held.values():
             programs.give_back(program)
+    programs.forget_the_oldest()
     order = {name: position for position, name in enumerate(builders)}
     rows.sort(key=lambda run: order[run[0]["model"]])
     return pd.DataFrame([row for run in rows for row in run])

@@ -697,10 +697,11 @@ ARCHITECTURES = {
 }
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
-@pytest.mark.parametrize("decay", [False, True])
+@pytest.mark.parametrize(
+    ("name", "decay"), [*((name, False) for name in ARCHITECTURES), ("batch", True)]
+)
 def test_a_program_that_is_used_again_trains_the_same(name, decay, made):
-    common = {"seeds": [3, 1], "epochs": 2, "cosine_decay": decay}
+    common = {"seeds": [3, 1], "epochs": 2, "cosine_decay": decay, "batch_size": 35}
     arm = {name: ARCHITECTURES[name]}
     fresh = train(arm, **common)
     again = train(arm, **common)
@@ -708,7 +709,8 @@ def test_a_program_that_is_used_again_trains_the_same(name, decay, made):
     same(fresh, again)
     # Other batch sizes, seeds and data in between leave no trace.
     half = replace(TINY, train=Split(TINY.train.images[:35], TINY.train.labels[:35]))
-    train(arm, seeds=[9], epochs=1, batch_size=7, cosine_decay=decay, dataset=half)
+    other = {"seeds": [9], "epochs": 1, "batch_size": 7, "dataset": half}
+    train(arm, cosine_decay=decay, **other)
     same(fresh, train(arm, **common))
     assert len(made) == 2
 
@@ -722,7 +724,7 @@ def scaled(factor):
 
 
 def test_other_initializers_share_a_program_but_no_weights(made):
-    common = {"seeds": [1, 2], "updates": 3}
+    common = {"seeds": [1, 2], "updates": 3, "batch_size": 35}
     together = {factor: train({"m": scaled(factor)}, **common) for factor in (1.0, 9.0)}
     assert len(made) == 2
     for factor, frame in together.items():
@@ -739,7 +741,7 @@ def test_equal_layers_that_draw_in_another_order_keep_their_own_weights():
 
         return reordered
 
-    common = {"seeds": [1, 2], "updates": 3}
+    common = {"seeds": [1, 2], "updates": 3, "batch_size": 35}
     frames = [train({"m": b}, **common) for b in (mlp(), first_of_two(mlp()))]
     programs.clear()
     same(frames[1], train({"m": first_of_two(mlp())}, **common))
@@ -808,7 +810,7 @@ def frozen():
 def test_networks_that_differ_never_share_a_program(what):
     first, second = HIDDEN[what]
     second = second or frozen
-    common = {"seeds": [1], "epochs": 2}
+    common = {"seeds": [1], "epochs": 2, "batch_size": 35}
     train({"m": first}, **common)
     after = train({"m": second}, **common)
     programs.clear()
@@ -826,7 +828,7 @@ def test_networks_that_differ_never_share_a_program(what):
     ids=["momentum", "clipped", "adam", "subclass"],
 )
 def test_optimizers_that_differ_never_share_a_program(other):
-    common = {"seeds": [1], "epochs": 2}
+    common = {"seeds": [1], "epochs": 2, "batch_size": 35}
     plain = train(ONE, optimizer=keras.optimizers.SGD(0.1), **common)
     after = train(ONE, optimizer=other, **common)
     programs.clear()
@@ -836,12 +838,12 @@ def test_optimizers_that_differ_never_share_a_program(other):
 
 def test_a_sweep_over_optimizers_equals_separate_trainings():
     optimizers = ["sgd", "adam", keras.optimizers.SGD(0.01, momentum=0.9)]
-    common = {"seeds": [1], "epochs": 2, "learning_rate": 0.05}
+    common = {"seeds": [1], "epochs": 2, "learning_rate": 0.05, "batch_size": 35}
     swept = sweep(ONE, settings=[{"optimizer": o} for o in optimizers], **common)
     assert swept["train_loss"].nunique() == len(swept)
     for optimizer in optimizers:
         programs.clear()
-        alone = train(ONE, optimizer=optimizer, batch_size=64, **common)
+        alone = train(ONE, optimizer=optimizer, **common)
         chosen = swept[swept["optimizer"] == optimizer]
         same(chosen.drop(columns="optimizer"), alone)
 
@@ -856,7 +858,7 @@ def test_models_handed_to_at_end_are_not_trained_by_later_calls():
 
 
 def test_a_study_within_a_study_takes_programs_of_its_own():
-    common = {"seeds": [1, 2], "epochs": 2}
+    common = {"seeds": [1, 2], "epochs": 2, "batch_size": 35}
     alone = train(ONE, **common)
     inner = []
 
@@ -888,7 +890,7 @@ def test_one_worker_lets_the_models_of_a_seed_take_turns(monkeypatch):
 
 
 def test_training_images_may_be_left_unscored():
-    common = {"seeds": [1, 2], "epochs": 2}
+    common = {"seeds": [1, 2], "epochs": 2, "batch_size": 35}
     scored = train(ONE, **common)
     unscored = train(ONE, score_training=False, **common)
     columns = ["train_loss", "train_accuracy"]
@@ -897,14 +899,22 @@ def test_training_images_may_be_left_unscored():
 
 
 def test_what_is_kept_is_bounded_and_cleared(monkeypatch):
-    monkeypatch.setattr(programs, "PROGRAMS_KEPT", 2)
-    monkeypatch.setattr(programs, "STARTS_KEPT", 1)
     programs.clear()
-    for units in (2, 3, 4):
+    monkeypatch.setattr(programs, "KEPT", 2 * 4 * (16 * 4 + 4 * 4 + 8) + 100)
+    for units in (4, 3, 4):
         build = partial(models.mlp, (units,), input_shape=(4, 4), classes=4)
-        train({"m": build}, seeds=[1], updates=1, workers=1)
-    assert len(programs._idle) == 2
-    assert len(programs._starts) == 1
+        for seed in (1, 2):
+            train({"m": build}, seeds=[seed], updates=1, workers=1, optimizer="sgd")
+    assert 1 <= len(programs._idle) <= 2
+    assert 1 <= len(programs._starts) <= 2
+    monkeypatch.setattr(programs, "KEPT", 0)
+    programs.forget_the_oldest()
+    assert not programs._idle
+    assert not programs._starts
+    monkeypatch.setattr(programs, "KEPT", 1e6)
+    train(ONE, seeds=[1], updates=1)
+    assert programs._idle
+    assert programs._starts
     programs.clear()
     assert not programs._idle
     assert not programs._starts
