@@ -51,11 +51,11 @@ def test_a_wrong_text_fails_and_a_right_one_passes(tmp_path):
 
 TABLE = pd.DataFrame(
     {
-        "claim": ["faster", "cheaper in time"],
-        "effect": ["×2.04 (+1.5 to +2.5)", "×1.2·10⁶"],
-        "size": ["0.52", "-0.04"],
-        "unit": ["factor", "time"],
-        "seconds": ["3", "4"],
+        "claim": ["faster", "cheaper in time", "seconds an epoch"],
+        "effect": ["×2.04 (+1.5 to +2.5)", "×1.2·10⁶", "5"],
+        "size": ["0.52", "-0.04", "5"],
+        "unit": ["factor", "time", ""],
+        "seconds": ["3", "4", "5"],
     }
 )
 
@@ -80,6 +80,7 @@ def folders(tmp_path):
         ("effect", 0, "×2.90 (+1.1 to +3.5)"),
         ("seconds", 0, "3000"),
         ("claim", 1, "rows on time are left out"),
+        ("size", 2, "50"),
     ],
 )
 def test_another_processors_numbers_pass(folders, column, row, value):
