@@ -20,7 +20,7 @@ define INSTALL
 endef
 
 .NOTPARALLEL: # the tests time nothing, but the notebooks do
-.PHONY: help .venv report test lint unit notebooks portable lab refresh stability \
+.PHONY: help .venv report test lint unit notebooks portable lab refresh replicate \
   submission links picture bench
 
 help: ## Show this list
@@ -28,7 +28,7 @@ help: ## Show this list
 
 .venv: $(READY) ## Create the environment alone
 
-$(READY): requirements.txt requirements-dev.txt constraints.txt
+$(READY): requirements.txt requirements-dev.txt requirements-cluster.txt constraints.txt
 	$(CHECK_PYTHON)
 	$(call INSTALL,.venv,-r requirements.txt -r requirements-dev.txt -c constraints.txt)
 	@# So that a plain 'jupyter nbconvert --to html' makes the offline pages too.
@@ -60,8 +60,9 @@ lab: $(READY) ## Open the notebooks in JupyterLab
 refresh: $(READY) ## Re-execute notebooks in place (NOTEBOOKS="notebooks/03_….ipynb", else all)
 	$(BIN)/python -m tools.refresh $(NOTEBOOKS)
 
-stability: $(READY) ## Run the verdicts again with other seeds (FIRST_SEEDS="100 1000", NOTEBOOKS)
-	$(BIN)/python -m tools.stability $(if $(FIRST_SEEDS),--first-seeds='$(FIRST_SEEDS)') $(NOTEBOOKS)
+replicate: $(READY) ## Make what is missing of the record (REPLICATIONS="0-9", NOTEBOOKS, JOBS=1, SCHEDULER)
+	$(BIN)/python -m tools.replicate --replications '$(or $(REPLICATIONS),0-9)' \
+	  --jobs $(or $(JOBS),1) --scheduler '$(SCHEDULER)' $(NOTEBOOKS)
 
 submission: $(READY) ## Merge 01 to 07 and 11 into one executed notebook (DATE=20_November)
 	$(BIN)/python -m tools.submission '$(DATE)'

@@ -83,17 +83,20 @@ class Dataset:
         return replace(self, train=train)
 
 
-def load(name: str, validation: int = 5_000) -> Dataset:
+def load(
+    name: str, validation: int = 5_000, *, validation_seed: int = VALIDATION_SEED
+) -> Dataset:
     """Load a data set from `data/`, verify its checksums, scale it and split it.
 
-    Validation images are a stratified part of the training images, the same in every
-    call; the 10,000 test images are those of the authors. Where there is no folder
-    `data/`, and for CIFAR-10, `keras.datasets` downloads the images.
+    Validation images are a stratified part of the training images, the same for the
+    same seed; the 10,000 test images are those of the authors. Where there is no
+    folder `data/`, and for CIFAR-10, `keras.datasets` downloads the images.
 
     Parameters
     ----------
     name : "mnist", "fashion_mnist" or "cifar10"
     validation : number of training images set aside for validation
+    validation_seed : draws them; a replication of a study gives its own
 
     Returns
     -------
@@ -124,7 +127,7 @@ def load(name: str, validation: int = 5_000) -> Dataset:
     n_classes = len(CLASS_NAMES[name])
     _check_size("the validation part", validation, n_classes, len(labels) - n_classes)
     held_out = np.zeros(len(labels), dtype=bool)
-    held_out[_stratified_sample(labels, validation, VALIDATION_SEED)] = True
+    held_out[_stratified_sample(labels, validation, validation_seed)] = True
     return Dataset(
         name=name,
         class_names=CLASS_NAMES[name],
@@ -193,7 +196,9 @@ def _read_folder(
     folder: Path, image_size: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Return uint8 pixels, labels and class names of a folder of images by class."""
-    import keras  # Here, because it takes seconds and `load` does without.
+    # Here, because it takes seconds and `load` does without.
+    from helpers import quiet  # noqa: F401, I001  # isort: skip
+    import keras
 
     class_names = sorted(p.name for p in folder.iterdir() if p.is_dir())
     if len(class_names) < 2:
@@ -271,7 +276,9 @@ def _parse_idx(raw: bytes, n_dimensions: int) -> np.ndarray:
 
 def _download(name: str) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return what `_read_files` does, from `keras.datasets` (cached in ~/.keras)."""
-    import keras  # Here, because it takes seconds and `data/` makes it needless.
+    # Here, because it takes seconds and `data/` makes it needless.
+    from helpers import quiet  # noqa: F401, I001  # isort: skip
+    import keras
 
     try:
         parts = getattr(keras.datasets, name).load_data()

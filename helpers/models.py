@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+from helpers import quiet  # noqa: F401, I001  # isort: skip
 import keras
 
 NORMALIZATIONS = {

@@ -19,8 +19,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from helpers import files
-from helpers.verdicts import COLOURS as VERDICT_COLOURS
-from helpers.verdicts import bar, decide, t_interval
+from helpers.claims import VERDICT_COLOURS, bar, t_interval
 
 # Dark blue, orange, teal, purple: apart in hue for the common colour-vision
 # deficiencies and in lightness on a grey print; dashes tell the arms apart as well.
@@ -361,44 +360,68 @@ def label_lines(
         )
 
 
-def forest(frame: pd.DataFrame) -> Figure:
+def forest(
+    frame: pd.DataFrame, marks: pd.Series | None = None, by: str | None = None
+) -> Figure:
     """Effects over the margins that matter, with intervals, a line a claim.
 
     Parameters
     ----------
-    frame : ``claim``, ``verdict``, ``effect``, ``low``, ``high`` and ``margin`` of
-        each verdict, as :func:`helpers.verdicts.record` saves them.
+    frame : ``statement``, ``verdict``, ``effect``, ``low``, ``high`` and ``margin`` of
+        each claim, as :func:`helpers.claims.results` returns them.
+    marks : effects of single replications, indexed by the claim's key: small strokes.
+    by : a column whose values become headings over their lines, in order.
 
     Beyond twice the margin the axis is logarithmic. Circles are supported, crosses
-    contradicted, squares without effect, diamonds undecided; hollow where the interval
-    would decide, but the verdict changed with the seeds.
+    contradicted, squares without effect, diamonds undecided.
     """
     shapes = {"supported": "o", "contradicted": "X", "no effect": "s", "undecided": "D"}
-    scaled = frame[["low", "effect", "high"]].div(frame["margin"], axis=0)
-    claims = [_wrapped(claim, 68) for claim in frame["claim"]]
-    lines = sum(1 + 0.7 * claim.count("\n") for claim in claims)
-    figure, axis = plt.subplots(figsize=(9, 1.2 + 0.24 * lines))
+    names = [wrapped(text, 68) for text in frame["statement"]]
+    groups = frame[by] if by else pd.Series("", frame.index)
+    places, headings = _places(names, groups)
+    height = 1.2 + 0.24 * (max(places) + 1)
+    figure, axis = plt.subplots(figsize=(9, height))
     axis.axvspan(-1, 1, color="#dddddd", linewidth=0)
-    rows = zip(scaled.itertuples(), frame["verdict"], strict=True)
-    for height, (row, verdict) in enumerate(rows):
-        style = {"color": VERDICT_COLOURS[verdict], "marker": shapes[verdict]}
-        axis.plot([row.low, row.high], [height] * 2, color=style["color"], linewidth=2)
-        if verdict != decide(row.low, row.high, margin=1):  # it changes with the seeds
-            style["markerfacecolor"] = "white"
-        axis.plot(row.effect, height, markersize=8, linestyle="none", **style)
+    for place, (key, row) in zip(places, frame.iterrows(), strict=True):
+        colour = VERDICT_COLOURS[row["verdict"]]
+        if marks is not None and key in marks.index:
+            single = np.atleast_1d(marks[key]) / row["margin"]
+            style = {"color": colour, "markersize": 7, "alpha": 0.5}
+            axis.plot(single, [place] * len(single), "|", **style)
+        ends = np.array([row["low"], row["high"]]) / row["margin"]
+        axis.plot(ends, [place] * 2, color=colour, linewidth=2)
+        style = {"color": colour, "marker": shapes[row["verdict"]]}
+        axis.plot(row["effect"] / row["margin"], place, markersize=8, **style)
     for verdict, marker in shapes.items():
-        axis.plot([], [], marker, color=VERDICT_COLOURS[verdict], label=verdict)
+        style = {"color": VERDICT_COLOURS[verdict], "linestyle": "none"}
+        axis.plot([], [], marker=marker, label=verdict, **style)
     figure.legend(loc="outside upper right", ncols=4)
     axis.set_xscale("symlog", linthresh=2, linscale=0.6)
     ticks = [-100, -10, -1, 0, 1, 10, 100]
     axis.set(xticks=ticks, xticklabels=ticks, xlabel="effect over margin")
-    axis.set(yticks=range(len(frame)), yticklabels=claims)
-    axis.set_ylim(len(frame), -1)
+    axis.set_yticks([*places, *headings], [*names, *headings.values()])
+    for label in axis.get_yticklabels()[len(places) :]:
+        label.set_fontweight("bold")
+    axis.set_ylim(max(places) + 1, -1)
     axis.tick_params(axis="y", labelsize=9)
     return figure
 
 
-def _wrapped(text: str, width: int) -> str:
+def _places(
+    names: Sequence[str], groups: pd.Series
+) -> tuple[list[float], dict[float, str]]:
+    """Return the height of each line of a forest, and of the headings over them."""
+    places, headings, at, last = [], {}, 0.0, ""
+    for name, group in zip(names, groups, strict=True):
+        if group != last:
+            headings[at + 0.5], at, last = group, at + 1.7, group
+        extra = 0.7 * name.count("\n")
+        places.append(at + extra / 2)
+        at += 1 + extra
+    return places, headings
+
+
+def wrapped(text: str, width: int) -> str:
     """Break a text into lines of about equal length, at most ``width`` characters."""
     lines = -(-len(text) // width)
     balanced = min(width, len(text) // lines + 8)

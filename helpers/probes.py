@@ -7,6 +7,7 @@ of the images it is given. Nothing here but `reestimate` changes a model.
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 
+from helpers import quiet  # noqa: F401, I001  # isort: skip
 import keras
 import numpy as np
 import pandas as pd

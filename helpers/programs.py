@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet, ref
 
+from helpers import quiet  # noqa: F401, I001  # isort: skip
 import keras
 import numpy as np
 import tensorflow as tf

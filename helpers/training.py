@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
+from helpers import quiet  # noqa: F401, I001  # isort: skip
 import keras
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ from helpers import programs
 from helpers.data import Dataset
 from helpers.programs import Builder, Images, Network, Program, predict
 
-__all__ = ["epoch_order", "predict", "sweep", "train"]
+__all__ = ["epoch_order", "pace", "predict", "sweep", "train"]
 
 
 def epoch_order(seed: int, epoch: int, size: int) -> np.ndarray:
@@ -174,6 +175,27 @@ def sweep(
         score_training,
         columns=list(dict.fromkeys(key for setting in settings for key in setting)),
     )
+
+
+def pace(
+    builders: Mapping[str, Builder],
+    dataset: Dataset,
+    *,
+    seeds: Iterable[int],
+    **settings: Any,
+) -> pd.DataFrame:
+    """Seconds that an update takes: a row a seed, a column a model.
+
+    Over an epoch of each, with the settings of :func:`train`; the models of a seed
+    take turns of a quarter of it, alone on the machine.
+    """
+    quarter = max(1, len(dataset.train) // settings.get("batch_size", 64) // 4)
+    alone = {"epochs": 1, "workers": 1, "score_training": False}
+    alone["measure_every"] = quarter
+    runs = train(builders, dataset, seeds=seeds, **alone | settings)
+    last = runs.sort_values("updates").groupby(["seed", "model"]).tail(1)
+    last = last.assign(pace=last["seconds"] / last["updates"])
+    return last.pivot(index="seed", columns="model", values="pace")[list(builders)]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # At the level of file descriptors, in a process of its own: TensorFlow's C++ code
@@ -12,8 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
-import helpers
-from helpers import data, files, models, plotting, training, verdicts
+from helpers import claims, data, files, models, plotting, training
 import numpy as np
 print("imported", flush=True)
 split = data.Split(np.zeros((8, 2, 2), "float32"), np.zeros(8, "int32"))
@@ -44,3 +45,28 @@ def test_nothing_is_written_on_import_or_in_training(tmp_path):
         "heard\n",  # standard error is quiet, not closed
         0,
     )
+
+
+WITHOUT = """
+import sys
+import {module}
+print("tensorflow" in sys.modules)
+"""
+TOOLS = sorted(path.stem for path in (ROOT / "tools").glob("[a-z]*.py"))
+PLAIN = ["data", "normalization", "claims", "runs", "plotting", "files"]
+
+
+@pytest.mark.parametrize(
+    "module",
+    [f"helpers.{name}" for name in PLAIN]
+    + [f"tools.{name}" for name in TOOLS if name != "nbconvert_config"],
+)
+def test_what_needs_no_tensorflow_loads_without_it(module):
+    run = subprocess.run(
+        [sys.executable, "-c", WITHOUT.format(module=module)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout == "False\n"

@@ -17,7 +17,7 @@ from IPython.utils.capture import capture_output
 from matplotlib.collections import PolyCollection
 from PIL import Image
 
-from helpers import plotting, verdicts
+from helpers import claims, plotting
 
 
 @pytest.fixture(autouse=True)
@@ -169,7 +169,7 @@ def test_a_column_of_verdicts_wears_their_bars_and_no_coloured_text(tmp_path, sh
         soup.select("tbody tr"), ("supported", "undecided"), strict=True
     ):
         cell, other = row.select("td")
-        for style in verdicts.bar(verdict).split("; "):
+        for style in claims.bar(verdict).split("; "):
             assert style in cell["style"]
         assert "border" not in other["style"]
     # On a dark page a dark colour would be illegible; a word among others is none.
@@ -229,7 +229,7 @@ def test_the_bands_are_the_intervals_of_the_verdicts():
             corners = pd.DataFrame(band.get_paths()[0].vertices, columns=["x", "y"])
             drawn = corners.groupby("x")["y"].agg(["min", "max"]).to_numpy()
             values = frame[frame["model"] == model].groupby("epoch")[column]
-            expected = np.array([verdicts.t_interval(run) for _, run in values])
+            expected = np.array([claims.t_interval(run) for _, run in values])
             np.testing.assert_allclose(drawn, expected)
 
 
@@ -299,7 +299,9 @@ def test_labels_in_an_arms_colour_are_readable_on_white(colour):
     assert contrast(colour, "white") >= 4.5
 
 
-@pytest.mark.parametrize("colour", verdicts.COLOURS.values(), ids=verdicts.COLOURS)
+@pytest.mark.parametrize(
+    "colour", claims.VERDICT_COLOURS.values(), ids=claims.VERDICT_COLOURS
+)
 def test_white_is_readable_on_a_verdicts_colour(colour):
     assert contrast(colour, "white") >= 4.5
 
@@ -371,7 +373,7 @@ def test_points_are_means_with_the_intervals_of_the_verdicts():
         round(y, 9) for line in axis.lines for y in np.atleast_1d(line.get_ydata())
     }
     for _, values in scores:
-        for expected in (values.mean(), *verdicts.t_interval(values)):
+        for expected in (values.mean(), *claims.t_interval(values)):
             assert round(expected, 9) in heights
 
 
@@ -380,7 +382,7 @@ def test_interval_reaches_from_low_to_high():
     _, axis = plt.subplots()
     plotting.interval(axis, values, 0.5, "black")
     (segment,) = axis.collections[0].get_segments()
-    np.testing.assert_allclose(segment[:, 0], verdicts.t_interval(values))
+    np.testing.assert_allclose(segment[:, 0], claims.t_interval(values))
     np.testing.assert_allclose(segment[:, 1], 0.5)
 
 
@@ -400,7 +402,7 @@ def test_confusions_leave_the_diagonal_out_and_share_a_scale():
 def test_a_forest_draws_every_claim_with_its_interval_over_the_margin():
     found = pd.DataFrame(
         {
-            "claim": ["a", "b", "c"],
+            "statement": ["a", "b", "c"],
             "verdict": ["supported", "no effect", "contradicted"],
             "effect": [2.0, 0.0, -3.0],
             "low": [1.5, -0.1, -3.5],

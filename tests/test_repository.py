@@ -1,23 +1,26 @@
 """What must hold of the files as they are committed."""
 
+import ast
 import base64
-import csv
 import hashlib
 import re
 import subprocess
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
+from helpers import claims
 from tools import headlines
+from tools import notebooks as tools_notebooks
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MARKDOWN = [*ROOT.glob("*.md"), ROOT / "data" / "README.md"]
 PLOTS = [path for path in (ROOT / "plots").rglob("*") if path.is_file()]
-VERDICTS = "claim,verdict,effect,low,high,margin,unit,n_seeds,section"
+REGISTERED = claims.registry().claims
 
 LOCAL_PATH = re.compile(r"/(?:root|tmp|work|home/\w+|Users/\w+)/|[A-Z]:\\+Users")
 REGISTRY = re.compile(r"pypi\.org|pythonhosted\.org|npmjs\.org|--(?:extra-)?index-url")
@@ -168,16 +171,68 @@ def test_plots_belong_to_a_notebook():
     assert {path.relative_to(ROOT / "plots").parts[0] for path in PLOTS} <= owners
 
 
-@pytest.mark.parametrize("record", sorted((ROOT / "plots").glob("*/verdicts.csv")))
-def test_verdicts_name_the_section_they_come_from(record):
-    with record.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    assert rows
-    for row in rows:
-        assert ",".join(row) == VERDICTS
-        name, _, anchor = row["section"].partition("#")
-        notebook = nbformat.read(ROOT / "notebooks" / name, as_version=4)
-        assert anchor in {title.replace(" ", "-") for _, title in headings(notebook)}
+def tried(nb) -> list[tuple[str, str]]:
+    """Return each registered key that is tried, with the section it stands in."""
+    found, section = [], ""
+    for cell in nb.cells:
+        if cell.cell_type == "markdown":
+            for line in cell.source.splitlines():
+                if re.match(r"#+ ", line):
+                    section = line.lstrip("#").strip()
+            continue
+        strings = [
+            node.value
+            for node in ast.walk(ast.parse(cell.source))
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        ]
+        if "trials(" in cell.source:
+            keys = [text for text in strings if text in REGISTERED]
+            found += [(key, section) for key in keys]
+    return found
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_each_registered_claim_is_tried_once_in_the_section_it_names(path):
+    found = tried(nbformat.read(path, as_version=4))
+    expected = {
+        (claim.key, claim.section)
+        for claim in REGISTERED.values()
+        if claim.notebook == path.stem
+    }
+    assert len(set(found)) == len(found), "a claim is tried twice"
+    assert set(found) == expected
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_what_a_notebook_tried_is_what_is_registered_for_it(path):
+    saved = ROOT / "plots" / path.stem / "effects.csv"
+    expected = [key for key, c in REGISTERED.items() if c.notebook == path.stem]
+    if not expected:
+        assert not saved.exists()
+        return
+    assert pd.read_csv(saved)["claim"].unique().tolist() == expected
+
+
+def test_the_record_is_of_registered_claims_and_its_verdicts_are_derived():
+    effects = claims.read_effects(ROOT / "record/effects.csv")
+    places = effects[["claim", "notebook"]].drop_duplicates()
+    for claim, notebook in places.itertuples(index=False):
+        assert REGISTERED[claim].notebook == notebook
+        assert REGISTERED[claim].unit != claims.MEASURED_ANEW
+    derived = claims.judge(effects, claims.registry())
+    stored = pd.read_csv(ROOT / "record/verdicts.csv")
+    pd.testing.assert_frame_equal(derived, stored, check_dtype=False)
+
+
+def test_who_reads_others_says_so():
+    for path in NOTEBOOKS:
+        nb = nbformat.read(path, as_version=4)
+        source = "\n".join(cell.source for cell in code(nb))
+        others = {other.stem for other in NOTEBOOKS if other != path}
+        reads = any(f'"{other}"' in source or f"plots/{other}" in source
+                    for other in others)  # fmt: skip
+        every = "claims.results()" in source or "claims.sentences()" in source
+        assert (reads or every) == tools_notebooks.reads_record(nb), path.name
 
 
 def test_data_are_what_their_checksums_say():
@@ -214,23 +269,10 @@ def test_every_constraint_is_exact():
     assert [pin for pin in pins if not re.match(r"[\w.-]+==[\w.]+( ;.*)?$", pin)] == []
 
 
-def claims_on_record() -> dict[str, dict[str, str]]:
-    rows = []
-    for record in sorted((ROOT / "plots").glob("*/verdicts.csv")):
-        with record.open(newline="", encoding="utf-8") as file:
-            rows += csv.DictReader(file)
-    assert len({row["claim"] for row in rows}) == len(rows), "a claim stands twice"
-    return {row["claim"]: row for row in rows}
-
-
-def test_readme_shows_the_headlines_as_recorded():
+def test_readme_shows_the_headlines_on_record():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     shown = readme.partition(headlines.START)[2].partition(headlines.END)[0]
-    assert shown.strip() == headlines.table(ROOT), "run make refresh"
-    recorded = claims_on_record()
-    with (ROOT / "plots/00_start_here/headlines.csv").open(encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            assert row["verdict"] == recorded[row["claim"]]["verdict"]
+    assert shown.strip() == headlines.table(), "run make refresh"
 
 
 def test_the_verdict_table_holds_every_claim_once_with_a_link_to_its_section():
@@ -247,13 +289,11 @@ def test_the_verdict_table_holds_every_claim_once_with_a_link_to_its_section():
             "#T_all_verdicts td a"
         )
     }
-    recorded = claims_on_record()
-    assert links == {claim: row["section"] for claim, row in recorded.items()}
-    with (ROOT / "plots/11_verdict/all_verdicts.csv").open(encoding="utf-8") as file:
-        shown = list(csv.DictReader(file))
-    assert {row["claim"]: row["verdict"].rstrip("†") for row in shown} == {
-        claim: row["verdict"] for claim, row in recorded.items()
-    }
+    known = claims.results().set_index("statement")
+    assert links == known["link"].to_dict()
+    shown = pd.read_csv(ROOT / "plots/11_verdict/all_verdicts.csv")
+    shown = shown.set_index("claim")["verdict"]
+    assert shown.to_dict() == known["verdict"].to_dict()
 
 
 def test_every_claim_of_the_theory_was_tried_or_says_that_it_was_not():
@@ -261,10 +301,10 @@ def test_every_claim_of_the_theory_was_tried_or_says_that_it_was_not():
     (cell,) = [c for c in nb.cells if "said to be a **benefit**" in c.source]
     tables = cell.source.partition("## 12.")[0]
     rows = [line for line in tables.splitlines() if line.startswith("| ")]
-    claims = [row for row in rows if not row.startswith("| said to")]
-    assert len(claims) >= 15
-    tried = {row["section"] for row in claims_on_record().values()}
-    for claim in claims:
+    listed = [row for row in rows if not row.startswith("| said to")]
+    assert len(listed) >= 15
+    known = {claim.link for claim in REGISTERED.values()}
+    for claim in listed:
         linked = set(re.findall(r"\]\((\w+\.ipynb#[^\s()]+\(Q[^)]+\))\)", claim))
         untested = re.search(r"not tried here; see \[[^]]+\]\(https://", claim)
-        assert linked & tried or untested, claim
+        assert linked & known or untested, claim

@@ -11,11 +11,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
+import numpy as np
+import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from helpers import verdicts
+from helpers import claims
 from tools import headlines, notebooks, refresh, report
 
 INTRODUCTION = r"""# Waves & *more*
@@ -66,17 +68,25 @@ def make_repository(root: Path) -> Path:
     fine = [new_markdown_cell(INTRODUCTION), *map(new_code_cell, (FIGURE, SEES_OTHERS))]
     fine[1].metadata = {"jupyter": {"source_hidden": True}, "collapsed": True}
     broken = [new_markdown_cell("# Broken\n\n## Part"), *map(new_code_cell, BROKEN)]
+    broken[1].metadata = {"tags": [notebooks.READER]}
     (root / "notebooks").mkdir()
     for name, cells in {"01_fine": fine, "02_broken": broken}.items():
         nbformat.write(new_notebook(cells=cells), root / f"notebooks/{name}.ipynb")
         (root / "plots" / name).mkdir(parents=True)
         (root / "plots" / name / "old.csv").write_text("from before")
-    (root / "plots/01_fine/verdicts.csv").write_text(
-        "claim,verdict,low,high,margin,section\n"
-        "It <works>,supported,2,3,1,01_fine.ipynb#A-(Q1)\n"
-        "It lasts,undecided,2,3,1,01_fine.ipynb#A-(Q1)\n"
-    )
+    (root / "README.md").write_text(f"{headlines.START}\n{headlines.END}\n")
     return root
+
+
+def known() -> pd.DataFrame:
+    """Return what `claims.results` would: a claim on record and one that is not."""
+    shared = {"notebook": "01_fine", "link": "01_fine.ipynb#A-(Q1)", "unit": "factor"}
+    ends = {"effect": np.log(2), "low": np.log(1.5), "high": np.log(3)}
+    one = {"statement": "It <works>", "verdict": "supported", "primary": True}
+    other = {"statement": "It lasts", "verdict": "undecided", "primary": False}
+    rows = [shared | one | ends | {"n_replications": 10}]
+    rows += [shared | other | dict.fromkeys(ends, np.nan) | {"n_replications": 0}]
+    return pd.DataFrame(rows, index=pd.Index(["works", "lasts"], name="claim"))
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -90,6 +100,7 @@ def run_main(module, root: Path, *arguments: str) -> SimpleNamespace:
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as printed:
         patch.setattr(notebooks, "ROOT", root)
         patch.setattr("sys.argv", ["tool", *arguments])
+        patch.setattr(claims, "results", known)
         try:
             module.main()
             code = 0
@@ -132,7 +143,7 @@ def test_refresh_goes_on_after_a_failure_and_leaves_no_difference(tmp_path):
     first = files(root)
     assert {name for name in first if name.startswith("plots")} == {
         "plots/01_fine/dot.png",
-        "plots/01_fine/result.txt",  # and no stale old.csv or verdicts.csv
+        "plots/01_fine/result.txt",  # and no stale old.csv
         "plots/02_broken/old.csv",
     }
     assert "from before" in first["notebooks/01_fine.ipynb"].decode()
@@ -188,10 +199,11 @@ def test_the_index_lists_every_verdict_with_its_experiment(reported):
     index = BeautifulSoup(reported.pages["index.html"], "html.parser")
     group, row, other = index.select("table:has(caption) tbody tr")
     assert group.text == "01 Waves & more"
-    assert [cell.text for cell in row.select("td")] == ["It <works>", "supported"]
-    assert verdicts.bar("supported") in row.select("td")[1]["style"]
+    cells = [cell.text for cell in row.select("td")]
+    assert cells == ["It <works>", "supported", "×2.00"]
+    assert claims.bar("supported") in row.select("td")[1]["style"]
     assert row.a["href"] == "01_fine.html#A-(Q1)"
-    assert other.select("td")[1].text == "undecided†"  # as its interval would not be
+    assert [cell.text for cell in other.select("td")][1:] == ["undecided", "–"]
     assert index.caption.text.startswith("2 claims")
 
 
@@ -339,31 +351,59 @@ def test_makefile_lists_its_commands():
         assert f"make {target}" in help_text
 
 
-@pytest.fixture
-def records(tmp_path):
-    """A root with one recorded claim, a headline and a README with its markers."""
-    for name, text in {
-        "plots/06_x/verdicts.csv": 'claim,section\n"A, b",06_x.ipynb#1.-A-(Q1)\n',
-        "plots/00_start_here/headlines.csv": 'claim,verdict,effect\n"A, b",good,×2\n',
-        "README.md": f"before\n{headlines.START}\nold\n{headlines.END}\nafter\n",
-    }.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text, encoding="utf-8")
-    return tmp_path
-
-
-def test_headlines_replace_what_stands_between_the_markers(records):
+def test_headlines_are_the_primary_claims_between_the_markers(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "results", known)
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{headlines.START}\nold\n{headlines.END}\nafter\n")
     for _ in range(2):
-        headlines.update(records)
-        lines = (records / "README.md").read_text(encoding="utf-8").splitlines()
+        headlines.update(tmp_path)
+        lines = readme.read_text(encoding="utf-8").splitlines()
         assert lines[:2] == ["before", headlines.START]
         assert lines[-2:] == [headlines.END, "after"]
-        row = "| [A, b](notebooks/06_x.ipynb#1.-A-(Q1)) | *good* | ×2 |"
-        assert lines[2:-2] == ["| claim | verdict | effect |", "|---|---|---|", row]
+        assert lines[4:-2] == [
+            "| [It <works>](notebooks/01_fine.ipynb#A-(Q1)) | *supported* "
+            "| ×2.00 (×1.50 to ×3.00) | 10 |"
+        ]
 
 
-def test_a_readme_without_markers_is_left_alone_and_named(records):
-    (records / "README.md").write_text("mine")
+def test_a_readme_without_markers_is_left_alone_and_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "results", known)
+    (tmp_path / "README.md").write_text("mine")
     with pytest.raises(ValueError, match="README.md lacks <!-- headlines"):
-        headlines.update(records)
-    assert (records / "README.md").read_text() == "mine"
+        headlines.update(tmp_path)
+    assert (tmp_path / "README.md").read_text() == "mine"
+
+
+SAVES = """import os
+from pathlib import Path
+folder = Path(os.environ["BN_PLOTS"]) / "05_new"
+folder.mkdir(exist_ok=True)
+(folder / "x.csv").write_text({value!r})"""
+READS = """import os
+from pathlib import Path
+print((Path(os.environ["BN_RECORDS"]) / "05_new" / "x.csv").read_text())"""
+
+
+def test_readers_run_last_and_whenever_what_they_read_changed(tmp_path):
+    root = make_repository(tmp_path)
+    (root / "notebooks/02_broken.ipynb").unlink()
+
+    def write(name, *cells):
+        nbformat.write(
+            new_notebook(cells=list(cells)), root / f"notebooks/{name}.ipynb"
+        )
+
+    reader = new_code_cell(READS, metadata={"tags": [notebooks.READER]})
+    write("00_start", reader)
+    write("05_new", new_code_cell(SAVES.format(value="one")))
+    result = run_main(refresh, root)
+    assert result.printed.index("05_new") < result.printed.index("00_start")
+    assert "one" in (root / "notebooks/00_start.ipynb").read_text()
+    again = run_main(refresh, root, str(root / "notebooks/05_new.ipynb"))
+    assert "00_start" not in again.printed
+    write("05_new", new_code_cell(SAVES.format(value="two")))
+    run_main(refresh, root, str(root / "notebooks/05_new.ipynb"))
+    assert "two" in (root / "notebooks/00_start.ipynb").read_text()
+    write("05_new", new_code_cell(SAVES.format(value="three")))
+    run_main(report, root)
+    assert "three" in (root / "build/html/00_start.html").read_text()

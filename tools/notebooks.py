@@ -6,7 +6,7 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,6 +28,7 @@ METADATA = {
         "pygments_lexer": "ipython3",
     },
 }
+READER = "reads-record"  # the tag of the cell that does
 KEPT_CELL_METADATA = ("tags", "jupyter", "cellView")
 
 
@@ -44,6 +45,19 @@ def read(path: Path) -> NotebookNode:
 def code_cells(nb: NotebookNode) -> list[NotebookNode]:
     """Return the code cells of a notebook that have code."""
     return [c for c in nb.cells if c.cell_type == "code" and c.source.strip()]
+
+
+def reads_record(nb: NotebookNode) -> bool:
+    """Whether a notebook reads the record, or what other notebooks have saved."""
+    return any(READER in cell.metadata.get("tags", []) for cell in nb.cells)
+
+
+def in_order(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+    """Return the notebooks that read no other, and those that do and run after them."""
+    first, readers = [], []
+    for path in sorted(paths):
+        (readers if reads_record(read(path)) else first).append(path)
+    return first, readers
 
 
 def questions(nb: NotebookNode) -> str:

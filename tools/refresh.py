@@ -1,5 +1,6 @@
 """Re-execute notebooks in place; rewrite their figures, their tables, the README's."""
 
+import argparse
 import asyncio
 import shutil
 import sys
@@ -47,17 +48,43 @@ def refresh_all(paths: list[Path], root: Path) -> int:
     return failed
 
 
+def tables(paths: list[Path], root: Path) -> dict[Path, bytes]:
+    """Return the tables that notebooks have saved."""
+    folders = [root / "plots" / path.stem for path in paths]
+    return {
+        table: table.read_bytes()
+        for folder in folders
+        for table in sorted(folder.glob("*.csv"))
+    }
+
+
+def refresh_what_depends(paths: list[Path], root: Path) -> int:
+    """Refresh notebooks, then the readers: those named, or all if a table changed.
+
+    Returns
+    -------
+    int
+        How many failed.
+    """
+    first, readers = notebooks.in_order(paths)
+    before = tables(first, root)
+    failed = refresh_all(first, root)
+    if tables(first, root) != before:
+        _, readers = notebooks.in_order(notebooks.find(root / "notebooks"))
+    return failed + refresh_all(readers, root)
+
+
 def main() -> None:
     """Refresh the notebooks named on the command line, or all of them."""
-    paths = [Path(arg).resolve() for arg in sys.argv[1:]]
+    parser = argparse.ArgumentParser(prog="tools.refresh", description=main.__doc__)
+    parser.add_argument("notebooks", nargs="*", type=Path)
+    paths = [path.resolve() for path in parser.parse_args().notebooks]
     for path in paths:
         if not path.is_file():
             sys.exit(f"There is no notebook {path.name}: name a file of notebooks/.")
     paths = paths or notebooks.find(notebooks.ROOT / "notebooks")
-    # The first page reads what all others have recorded.
-    paths.sort(key=lambda path: path.name.startswith("00_"))
     with notebooks.said_clearly():
-        failed = refresh_all(paths, notebooks.ROOT)
+        failed = refresh_what_depends(paths, notebooks.ROOT)
         headlines.update(notebooks.ROOT)
     if failed:
         sys.exit(f"{failed} failed; files of a failed notebook are as they were.")

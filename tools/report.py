@@ -1,7 +1,6 @@
 """Execute a scratch copy of every notebook and export it to ``build/html/``."""
 
 import asyncio
-import csv
 import re
 import sys
 import time
@@ -13,7 +12,7 @@ from nbformat import NotebookNode
 from tqdm import tqdm
 from traitlets.config import PyFileConfigLoader
 
-from helpers import verdicts
+from helpers import claims
 from tools import notebooks
 
 AT_A_TIME = 2
@@ -87,34 +86,27 @@ async def export_all(paths: list[Path], folder: Path) -> list[Page]:
             async with slots:
                 return await export(path, folder, to_html, bar)
 
-        # The last notebook draws conclusions from what the others record.
-        pages = await asyncio.gather(*map(take_turn, paths[:-1]))
-        pages += [await take_turn(path) for path in paths[-1:]]
-    rows = recorded(folder / "plots")
+        # Some draw conclusions from what the others save.
+        pages = []
+        for some in notebooks.in_order(paths):
+            pages += await asyncio.gather(*map(take_turn, some))
+    pages.sort(key=lambda page: page.name)
     template = to_html.environment.get_template("contents.html.j2")
     questions = next(filter(None, (notebooks.questions(page.nb) for page in pages)), "")
     index = template.render(
-        pages=pages, questions=questions, verdicts=rows, bar=verdicts.bar
+        pages=pages, questions=questions, claims=known(), bar=claims.bar
     )
     (folder / "html" / "index.html").write_text(index, encoding="utf-8")
     return pages
 
 
-def recorded(plots: Path) -> list[dict[str, str]]:
-    """Return every verdict on record, with its notebook and the address of its page."""
-    rows = []
-    for path in sorted(plots.glob("*/verdicts.csv")):
-        with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                ends = (float(row[name]) for name in ("low", "high", "margin"))
-                rows.append(
-                    row
-                    | {
-                        "notebook": path.parent.name,
-                        "address": row["section"].replace(".ipynb", ".html", 1),
-                        "turns": verdicts.decide(*ends) != row["verdict"],
-                    }
-                )
+def known() -> list[dict[str, str]]:
+    """Return what is known of every claim, with the address of its page."""
+    rows = claims.results().reset_index().to_dict("records")
+    for row in rows:
+        row["address"] = row["link"].replace(".ipynb", ".html", 1)
+        tried = row["n_replications"] > 0
+        row["effect"] = claims.describe(row["effect"], row["unit"]) if tried else "–"
     return rows
 
 
