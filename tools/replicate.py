@@ -361,7 +361,7 @@ def replicate(
 
 @contextmanager
 def cluster(address: str, n_jobs: int) -> Iterator[int]:
-    """Have joblib hand jobs out to a scheduler, if there is one; yield how many at once.
+    """Have joblib hand jobs to a scheduler, if there is one; yield how many at once.
 
     Raises
     ------
