@@ -121,7 +121,8 @@ def test_a_second_call_runs_only_what_is_missing_or_made_by_other_code(root, run
     _, printed = run("--replications", "0-1")
     assert "2 of them on record" in printed
     (root / "helpers/data.py").write_text("x = 2\n")
-    _, printed = run("--replications", "0-1", "--same-helpers")
+    add_notebook(root, "04_b", "c", first="x = 3")
+    _, printed = run("--replications", "0-1", "--same-numbers")
     assert "4 of them on record" in printed
     (root / "helpers/data.py").write_text("x = 3\n")
     _, printed = run("--replications", "0-1")

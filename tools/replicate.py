@@ -20,7 +20,7 @@ import copy
 import hashlib
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -230,9 +230,10 @@ class Record:
         self.jobs = pd.concat([self.jobs[~_of(self.jobs, job)], row])
         self.write()
 
-    def sign(self, helpers: str) -> None:
-        """Say that other helpers would have found the same."""
-        self.jobs["helpers"] = helpers
+    def sign(self, codes: Mapping[str, tuple[str, str]]) -> None:
+        """Say that other code of some notebooks would have found the same."""
+        for notebook, code in codes.items():
+            self.jobs.loc[self.jobs["notebook"] == notebook, JOBS[2:]] = code
         self.write()
 
     def write(self) -> None:
@@ -332,14 +333,14 @@ def replicate(
     names: Sequence[str],
     replications: Sequence[int],
     n_jobs: int,
-    same_helpers: bool,
+    same_numbers: bool,
 ) -> int:
     """Run what is missing, write each finished job at once; return how many failed."""
     registered = claims.registry(root / "claims.toml")
     chosen, record = choose(names, registered), Record(root, registered)
     codes = {notebook: code_of(root, notebook) for notebook in chosen}
-    if same_helpers:
-        record.sign(next(iter(codes.values()))[1])
+    if same_numbers:
+        record.sign(codes)
     every = [Job(notebook, r) for r in replications for notebook in chosen]
     jobs = [job for job in every if not record.has(job, codes[job.notebook])]
     print(f"{len(every)} jobs, {len(every) - len(jobs)} of them on record", flush=True)
@@ -397,9 +398,9 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="notebooks at a time")
     parser.add_argument("--scheduler", default="", help="address of a Dask scheduler")
     parser.add_argument(
-        "--same-helpers",
+        "--same-numbers",
         action="store_true",
-        help="helpers changed but no number did, as tests showed: keep the record",
+        help="code changed but no number did, as you have seen: keep the record",
     )
     arguments = parser.parse_args()
     try:
@@ -415,7 +416,7 @@ def main() -> None:
                 arguments.notebooks,
                 replications,
                 n_jobs,
-                arguments.same_helpers,
+                arguments.same_numbers,
             )
     except ValueError as error:
         sys.exit(str(error))
