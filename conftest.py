@@ -7,11 +7,12 @@ the workers of pytest-xdist too. Nothing beyond requirements.txt is imported.
 import os
 import shutil
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tools import tables
+from tools import cores, tables
 
 ROOT = Path(__file__).resolve().parent
 SCRATCH = pytest.StashKey[Path]()
@@ -21,6 +22,11 @@ PROBLEMS = pytest.StashKey[list[str]]()
 def pytest_configure(config):
     """Use this environment's Python, the sanitizing rules and scratch plots."""
     option = config.option
+    if hasattr(config, "workerinput"):  # of xdist: each to processors of its own
+        stack = ExitStack()
+        mine = stack.enter_context(cores.own(config.workerinput["workercount"]))
+        cores.keep(0, mine)
+        config.add_cleanup(stack.close)
     if not (getattr(option, "nbval", False) or getattr(option, "nbval_lax", False)):
         return
     option.nbval_current_env = option.nbval_kernel_name is None

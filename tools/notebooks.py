@@ -16,6 +16,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellControlSignal
 from nbformat import NotebookNode
 
+from tools import cores
+
 ROOT = Path(__file__).resolve().parent.parent
 
 METADATA = {
@@ -100,6 +102,7 @@ async def execute(
     folder: Path,
     plots: Path,
     on_cell: Callable[[], object] = lambda: None,
+    processors: set[int] | None = None,
 ) -> str | None:
     """Run all cells of a notebook in a fresh kernel, and store their outputs in it.
 
@@ -113,6 +116,8 @@ async def execute(
         Where the notebook's helpers write figures and tables, and find others'.
     on_cell : callable
         Called after each code cell.
+    processors : set
+        Those the kernel is kept to, if any.
 
     Returns
     -------
@@ -127,9 +132,10 @@ async def execute(
         nonlocal current
         current = cells.index(cell)
 
-    def leave_interrupts_alone(**_) -> None:
+    def start(**_) -> None:
         # nbclient would end one kernel and go on: Ctrl-C is meant for everything.
         asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+        cores.keep(client.km.provisioner.pid, processors)
 
     client = NotebookClient(
         nb,
@@ -141,7 +147,7 @@ async def execute(
         store_widget_state=False,
         extra_arguments=["--log-level=ERROR"],  # no word on how to encrypt
         resources={"metadata": {"path": str(folder)}},
-        on_notebook_start=leave_interrupts_alone,
+        on_notebook_start=start,
         on_cell_execute=started,
         on_cell_executed=lambda **_: on_cell(),
     )

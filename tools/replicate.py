@@ -32,7 +32,7 @@ from nbformat import NotebookNode
 from tqdm import tqdm
 
 from helpers import claims, files
-from tools import notebooks
+from tools import cores, notebooks
 
 BLOCK = 100  # first seeds are this far apart
 # A plain number and nothing else: part of an expression must not be replaced.
@@ -266,15 +266,18 @@ def _of(frame: pd.DataFrame, job: Job) -> pd.Series:
 # --- running -------------------------------------------------------------------------
 
 
-def run(job: Job, wanted: Sequence[str], root: Path) -> Outcome:
+def run(job: Job, wanted: Sequence[str], root: Path, n_jobs: int) -> Outcome:
     """Run a copy of a notebook in a kernel and a scratch folder of its own."""
-    outcome = _run_once(job, wanted, root)
-    if outcome.failure == DIED:
-        outcome = _run_once(job, wanted, root)
+    with cores.own(n_jobs) as processors:
+        outcome = _run_once(job, wanted, root, processors)
+        if outcome.failure == DIED:
+            outcome = _run_once(job, wanted, root, processors)
     return outcome
 
 
-def _run_once(job: Job, wanted: Sequence[str], root: Path) -> Outcome:
+def _run_once(
+    job: Job, wanted: Sequence[str], root: Path, processors: set[int] | None
+) -> Outcome:
     path = root / "notebooks" / f"{job.notebook}.ipynb"
     try:
         nb = with_first_seed(notebooks.read(path), BLOCK * job.replication)
@@ -283,7 +286,9 @@ def _run_once(job: Job, wanted: Sequence[str], root: Path) -> Outcome:
     with notebooks.scratch(root) as folder:
         plots = folder / "plots"
         (plots / job.notebook / "effects.csv").unlink(missing_ok=True)
-        failure = asyncio.run(notebooks.execute(nb, path.parent, plots))
+        failure = asyncio.run(
+            notebooks.execute(nb, path.parent, plots, processors=processors)
+        )
         if failure and "DeadKernelError" in failure:
             return Outcome(job, failure=DIED)
         if failure:
@@ -316,7 +321,7 @@ def outcomes(
     for _ in range(2):
         parallel = joblib.Parallel(n_jobs, return_as="generator_unordered")
         one = joblib.delayed(run)
-        calls = [one(job, wanted[job.notebook], root) for job in pending]
+        calls = [one(job, wanted[job.notebook], root, n_jobs) for job in pending]
         try:
             for outcome in parallel(calls):
                 pending.remove(outcome.job)

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from traitlets.config import PyFileConfigLoader
 
 from helpers import claims
-from tools import notebooks
+from tools import cores, notebooks
 
 AT_A_TIME = 2
 
@@ -59,9 +59,10 @@ def exporter() -> HTMLExporter:
 async def export(path: Path, folder: Path, to_html: HTMLExporter, bar: tqdm) -> Page:
     """Execute one notebook within a scratch folder and write its page there."""
     nb, start = notebooks.read(path), time.perf_counter()
-    failure = await notebooks.execute(
-        nb, folder / "notebooks", folder / "plots", bar.update
-    )
+    with cores.own(AT_A_TIME) as processors:
+        failure = await notebooks.execute(
+            nb, folder / "notebooks", folder / "plots", bar.update, processors
+        )
     seconds = time.perf_counter() - start
     where = {"name": path.stem, "path": str(folder / "notebooks")}
     html, _ = to_html.from_notebook_node(nb, {"metadata": where, "report": True})
