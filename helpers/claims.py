@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar, get_type_hints
 
 import numpy as np
 import pandas as pd
@@ -84,6 +85,9 @@ class Claim:
         return (treatment - control) * (1 if self.claimed == "higher" else -1)
 
 
+Entry = TypeVar("Entry", Claim, Sentence)
+
+
 @dataclass(frozen=True)
 class Registry:
     """All claims and all sentences, by key."""
@@ -131,8 +135,9 @@ def registry(path: Path = REGISTRY) -> Registry:
     return Registry(claims, sentences)
 
 
-def _entry(kind: type, key: str, table: Mapping, name: str) -> "Claim | Sentence":
-    types = {field.name: field.type for field in fields(kind) if field.name != "key"}
+def _entry(kind: type[Entry], key: str, table: Mapping, name: str) -> Entry:
+    types = get_type_hints(kind)
+    del types["key"]
     title = f"{name}: the {kind.__name__.lower()} {key!r}"
     if not isinstance(table, Mapping) or set(table) != set(types):
         raise ValueError(f"{title} must have exactly {', '.join(types)}")
@@ -385,8 +390,8 @@ def results(notebook: str | None = None) -> pd.DataFrame:
             row |= known.loc[key].to_dict()
         rows.append(row)
     columns = ["claim", *(field.name for field in fields(Claim)), "link", "text"]
-    columns = dict.fromkeys([*columns, "chapter", *known.columns])
-    return pd.DataFrame(rows, columns=list(columns)).set_index("claim")
+    columns = list(dict.fromkeys([*columns, "chapter", *known.columns]))
+    return pd.DataFrame(rows, columns=columns).set_index("claim")
 
 
 def _measured_here(claim: Claim) -> dict:
@@ -584,7 +589,12 @@ def bar(verdict: str) -> str:
 
 
 def describe(value: float, unit: str, *, sign: bool = True) -> str:
-    """Write an effect the way one says it: points of accuracy, percent, a factor."""
+    """Write an effect the way one says it: points of accuracy, percent, a factor.
+
+    Where there is none, NaN, it is a dash.
+    """
+    if np.isnan(value):
+        return "–"
     if unit == "accuracy":
         number, after = 100 * value, " points"
     elif unit == "time":
@@ -607,8 +617,8 @@ def _describe_factor(value: float) -> str:
 
 
 def _said(effect: float, low: float, high: float, unit: str) -> str:
-    effect, low, high = (describe(value, unit) for value in (effect, low, high))
-    return f"{effect} (95 % interval {low} to {high})"
+    said = [describe(value, unit) for value in (effect, low, high)]
+    return f"{said[0]} (95 % interval {said[1]} to {said[2]})"
 
 
 def _pill(verdict: str) -> str:

@@ -464,6 +464,10 @@ def test_html_shows_the_record_and_this_run(unit, effect, low, high, shown):
     assert claims.describe(0.02, unit) in text
 
 
+def test_no_effect_known_is_a_dash():
+    assert [claims.describe(np.nan, unit) for unit in UNITS] == ["–"] * 3
+
+
 def test_html_of_time_has_a_verdict_of_its_own():
     text = card("time", record=False, agrees=None)._repr_html_()
     assert "no effect" in text

@@ -87,7 +87,7 @@ def set_up(folder: Path, url: str | None) -> subprocess.CompletedProcess:
     source = next(iter(setup_cells(ROOT).values()))
     environment = {key: os.environ[key] for key in os.environ if key != "BN_REPO_URL"}
     return subprocess.run(
-        [sys.executable, "-I", "-c", f"{source}\nprint(helpers.__file__)"],
+        [sys.executable, "-I", "-c", f"{source}\nprint(quiet.__file__)"],
         cwd=folder,
         env=environment | ({} if url is None else {"BN_REPO_URL": url}),
         capture_output=True,

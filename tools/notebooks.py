@@ -56,7 +56,8 @@ def reads_record(nb: NotebookNode) -> bool:
 
 def in_order(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
     """Return the notebooks that read no other, and those that do and run after them."""
-    first, readers = [], []
+    first: list[Path] = []
+    readers: list[Path] = []
     for path in sorted(paths):
         (readers if reads_record(read(path)) else first).append(path)
     return first, readers
