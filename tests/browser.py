@@ -51,7 +51,9 @@ class Tab:
         """Go to an address, anew, and wait until the page is loaded."""
         self.call("Page.navigate", url="about:blank")
         self.call("Page.navigate", url=address)
-        self.wait("document.readyState === 'complete' && location.href !== 'about:blank'")
+        self.wait(
+            "document.readyState === 'complete' && location.href !== 'about:blank'"
+        )
 
     def run(self, script: str):
         """Return the value of an expression."""

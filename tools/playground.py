@@ -80,6 +80,7 @@ def small(name: str) -> tuple[data.Split, data.Split]:
     )
 
 
+@lru_cache
 def packed(name: str) -> dict[str, str | int]:
     """Return a set's images as text: two pixels a byte, deflated, in base64."""
     splits = small(name)
@@ -126,7 +127,8 @@ def standing(key: str, beside: Collection[str]) -> str:
     if not key:
         return "The notebooks try no such claim: a twin and itself are a control."
     claim = claims.registry().claims[key]
-    place = f"notebook {claim.notebook[:2]}, {claim.section}"
+    section = claim.section.partition(" (Q")[0]
+    place = f"notebook {claim.notebook[:2]}, section {section}"
     if claim.notebook in beside:
         address = claim.link.replace(".ipynb", ".html", 1)
         place = f'<a href="{escape(address)}">{escape(place)}</a>'
@@ -251,7 +253,9 @@ def page(beside: Collection[str] = ()) -> str:
         groups.setdefault(knob["group"], {})[name] = knob
     facts = {
         "knobs": {name: _needed(knob) for name, knob in knobs.items()},
-        "presets": [{k: p[k] for k in ("hash", "look", "why", "record")} for p in presets],
+        "presets": [
+            {k: p[k] for k in ("hash", "look", "why", "record")} for p in presets
+        ],
         "rule": rule(),
         "short": SHORT,
         "images": {name: packed(name) for name in knobs["data"]["options"]},
@@ -273,7 +277,7 @@ def page(beside: Collection[str] = ()) -> str:
         sizes={"train": TRAIN, "validation": VALIDATION},
         side=SIDE,
         margins={
-            unit: claims.describe(margin, unit, sign=False)
+            unit: claims.describe(margin, unit, sign=False).lstrip("×")
             for unit, margin in facts["rule"]["margins"].items()
         },
     )

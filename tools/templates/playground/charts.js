@@ -1,14 +1,16 @@
 // Drawings, as the text of SVG elements. Nothing in here knows the page.
 const Charts = (() => {
 "use strict";
-const WIDTH = 460, HEIGHT = 250, LEFT = 40, RIGHT = 96, TOP = 8, BOTTOM = 40;
+const WIDTH = 460, HEIGHT = 250, LEFT = 40, RIGHT = 110, TOP = 8, BOTTOM = 40;
 const POINTS = 256;  // a line needs no more
 
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 const text = (x, y, words, attributes = "") =>
   `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" ${attributes}>${words}</text>`;
-const line = (points, names) => points.length < 2 ? "" : `<path class="line ${names}" d="M${
-  points.map(([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`).join("L")}"/>`;
+const line = (points, names) => {
+  const places = points.map(([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`).join("L");
+  return points.length < 2 ? "" : `<path class="line ${names}" d="M${places}"/>`;
+};
 
 const runningMean = (values, width) => {
   let sum = 0;
@@ -53,9 +55,10 @@ const losses = ({arms, total}) => {
   const decade = value => Math.log10(Math.max(value, 1e-9));
   // 1 and 3 of each decade, from one mark below what is seen to one above.
   const mark = i => (i % 2 ? 3 : 1) * 10 ** Math.floor(i / 2);
-  const from = Math.floor(2 * decade(least) + 0.05), to = Math.ceil(2 * decade(most) - 0.05);
+  const from = Math.floor(2 * decade(least) + 0.05);
+  const to = Math.ceil(2 * decade(most) - 0.05);
   const every = Math.ceil((to - from) / 7), marks = [];
-  for (let i = from; i <= to; i += every) marks.push(mark((i % 2 + 2) % 2 + 2 * Math.floor(i / 2)));
+  for (let i = from; i <= to; i += every) marks.push(mark(i));
   const {x, y, back} = frame(total, [from / 2, to / 2],
     marks.map(v => [decade(v), String(Number(v.toPrecision(1)))]));
   const thin = values => {
@@ -64,7 +67,7 @@ const losses = ({arms, total}) => {
       .filter((_, i) => i % step === 0 || i === values.length - 1);
   };
   const drawn = arms.map((arm, i) =>
-    line(thin(arm.losses), `thin ${arm.kind}`) + line(thin(means[i]), arm.kind));
+    line(thin(arm.losses), `raw ${arm.kind}`) + line(thin(means[i]), arm.kind));
   const ends = arms.map(({kind, name, diverged}, i) => ({
     kind, name: name + (diverged ? " ✗" : ""),
     y: y(decade(means[i].length ? means[i][means[i].length - 1] : 2.3))}));
@@ -90,13 +93,15 @@ const short = value => Number.isFinite(value) ? value.toPrecision(2) : "∞";
 
 // One drawing a layer: {svg, label}. Histograms: a list of layers for each arm.
 const layers = (arms, histograms) => histograms[0].map((_, layer) => {
-  const width = 200, base = 88, left = 2;
+  const width = 200, base = 116, left = 2;
   let svg = `<path class="axis" d="M0 ${base}H${width}M${width / 2} ${base}v4"/>`
-    + text(left, 105, "−4") + text(width / 2, 105, "0", 'text-anchor="middle"')
-    + text(width - 2, 105, "4", 'text-anchor="end"') + text(left, 13, `layer ${layer + 1}`);
+    + text(left, base + 18, "−4")
+    + text(width / 2, base + 18, "0", 'text-anchor="middle"')
+    + text(width - 2, base + 18, "4", 'text-anchor="end"')
+    + text(left, 13, `layer ${layer + 1}`);
   const says = arms.map(({kind, name}, i) => {
     const {shares, mean, deviation} = histograms[i][layer], step = width / shares.length;
-    const top = share => base - (base - 34) * Math.min(1, Math.sqrt(share / 0.5));
+    const top = share => base - (base - 38) * Math.min(1, Math.sqrt(share / 0.4));
     const steps = shares.map((share, k) =>
       `V${top(share).toFixed(1)}H${((k + 1) * step).toFixed(1)}`);
     svg += `<path class="shape ${kind}" d="M0 ${base}${steps.join("")}V${base}"/>`
@@ -109,15 +114,17 @@ const layers = (arms, histograms) => histograms[0].map((_, layer) => {
 
 // Ticks of an axis from -limit to limit: points of accuracy, or factors.
 const ticksOf = (limit, unit) => {
+  const steps = [-4, -3, -2, -1, 0, 1, 2, 3, 4];
   if (unit !== "accuracy") {
-    const step = Math.max(1, Math.round(limit / Math.LN2 / 2));
-    return [-2, -1, 0, 1, 2].map(k => [k * step * Math.LN2, k * step])
-      .map(([v, power]) => [v, power < 0 ? `×1/${2 ** -power}` : `×${2 ** power}`]);
+    const step = Math.max(1, Math.ceil(limit / Math.LN2 / 4));
+    return steps.map(k => k * step).map(power => (
+      [power * Math.LN2, power < 0 ? `×1/${2 ** -power}` : `×${2 ** power}`]));
   }
-  const rough = 100 * limit / 2.2, ten = 10 ** Math.floor(Math.log10(rough));
-  const step = ten * [5, 2, 1].find(k => k * ten <= rough);
-  const words = k => `${k > 0 ? "+" : k < 0 ? "−" : ""}${Number((step * Math.abs(k)).toPrecision(2))}`;
-  return [-2, -1, 0, 1, 2].map(k => [k * step / 100, words(k)]);
+  const rough = 100 * limit / 4, ten = 10 ** Math.floor(Math.log10(rough));
+  const step = ten * [1, 2, 5, 10].find(k => k * ten >= rough);
+  const sign = k => k > 0 ? "+" : k < 0 ? "−" : "";
+  return steps.map(k => (
+    [k * step / 100, sign(k) + Number((step * Math.abs(k)).toPrecision(2))]));
 };
 
 // Differences, the margin, and (from two on) their interval.
@@ -135,10 +142,11 @@ const stack = ({values, margin, unit, interval, names: [a, b]}) => {
     svg += `<path class="axis" d="M${x(v).toFixed(1)} ${floor}v4"/>`
       + text(x(v), floor + 18, words, 'text-anchor="middle"');
   }
-  svg += text(4, floor + 36, `← ${a} ahead`) + text(width - 4, floor + 36, `${b} ahead →`,
-    'text-anchor="end"');
+  svg += text(4, floor + 36, `← ${a} ahead`)
+    + text(width - 4, floor + 36, `${b} ahead →`, 'text-anchor="end"');
   values.forEach((v, i) => {
-    const under = values.slice(0, i).filter(other => Math.abs(x(other) - x(v)) < 9).length;
+    const near = other => Math.abs(x(other) - x(v)) < 9;
+    const under = values.slice(0, i).filter(near).length;
     svg += `<circle class="dot" cx="${x(v).toFixed(1)}" cy="${
       Math.max(34, floor - 8 - 9 * under)}" r="4.2"/>`;
   });

@@ -64,7 +64,8 @@ const product = (C, A, B, n, m, p, [ai, ak], [bk, bj]) => {
     const two = i + 1 < n, down = two ? ai : 0;
     for (let j = 0; j < m; j += 4) {
       const left = m - j;
-      const b1 = left > 1 ? bj : 0, b2 = left > 2 ? 2 * bj : 0, b3 = left > 3 ? 3 * bj : 0;
+      const b1 = left > 1 ? bj : 0;
+      const b2 = left > 2 ? 2 * bj : 0, b3 = left > 3 ? 3 * bj : 0;
       let s0 = 0, s1 = 0, s2 = 0, s3 = 0, t0 = 0, t1 = 0, t2 = 0, t3 = 0;
       for (let k = 0, a = i * ai, b = j * bj; k < p; k++, a += ak, b += bk) {
         const x = A[a], y = A[a + down];
