@@ -20,8 +20,8 @@ define INSTALL
 endef
 
 .NOTPARALLEL: # the tests time nothing, but the notebooks do
-.PHONY: help .venv report test lint unit notebooks portable lab refresh replicate \
-  submission links picture bench
+.PHONY: help .venv report playground test lint unit notebooks portable lab refresh \
+  replicate submission links picture bench
 
 help: ## Show this list
 	@sed -n 's/^\([.a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ $(READY): requirements.txt requirements-dev.txt requirements-cluster.txt constra
 
 report: $(READY) ## Execute a copy of every notebook and export it to build/html/
 	$(BIN)/python -m tools.report
+
+playground: $(READY) ## Write the page that trains twins in the browser to build/html/
+	$(BIN)/python -m tools.playground
 
 test: lint unit notebooks ## Check style, run the tests, re-run and compare every notebook
 

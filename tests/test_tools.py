@@ -174,7 +174,9 @@ def test_report_names_the_failure_and_exports_the_rest(reported):
     assert reported.code == 1
     assert "FAILED: 02_broken.ipynb, code cell 2 (raise ValueError" in reported.printed
     assert "build/html/index.html" in reported.printed
-    assert set(reported.pages) == {"index.html", "01_fine.html", "02_broken.html"}
+    assert set(reported.pages) == {
+        *("index.html", "playground.html", "01_fine.html", "02_broken.html")
+    }
     assert "no such digit" in reported.pages["02_broken.html"].decode()
     # The last notebook reads what the others have recorded in this run.
     assert ">from this run" in reported.pages["02_broken.html"].decode()
@@ -318,7 +320,7 @@ def test_two_reports_at_once_both_succeed(tmp_path):
         _, complaint = process.communicate(timeout=120)
         assert process.returncode == 0, complaint.decode()
     assert set(files(root / "build")) == {
-        f"html/{name}.html" for name in ("index", "01_fine", "02_broken")
+        f"html/{name}.html" for name in ("index", "playground", "01_fine", "02_broken")
     }
 
 

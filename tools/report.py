@@ -13,9 +13,10 @@ from tqdm import tqdm
 from traitlets.config import PyFileConfigLoader
 
 from helpers import claims
-from tools import cores, notebooks
+from tools import cores, notebooks, playground
 
 AT_A_TIME = 2
+PLAYGROUND = "the-twin-playground"  # README's section on it, to which notebooks link
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,9 @@ async def export(path: Path, folder: Path, to_html: HTMLExporter, bar: tqdm) -> 
     where = {"name": path.stem, "path": str(folder / "notebooks")}
     html, _ = to_html.from_notebook_node(nb, {"metadata": where, "report": True})
     # A report may be handed in without the repository: it links to itself alone.
+    html = html.replace(
+        f'href="../README.md#{PLAYGROUND}"', f'href="{playground.PAGE}"'
+    )
     html = html.replace('href="../README.md"', 'href="index.html"')
     html = re.sub(r'<a href="\.\./[^"]*">(.*?)</a>', r"\1", html)
     (folder / "html" / f"{path.stem}.html").write_text(html, encoding="utf-8")
@@ -95,9 +99,14 @@ async def export_all(paths: list[Path], folder: Path) -> list[Page]:
     template = to_html.environment.get_template("contents.html.j2")
     questions = next(filter(None, (notebooks.questions(page.nb) for page in pages)), "")
     index = template.render(
-        pages=pages, questions=questions, claims=known(), bar=claims.bar
+        pages=pages,
+        questions=questions,
+        claims=known(),
+        bar=claims.bar,
+        playground=playground.PAGE,
     )
     (folder / "html" / "index.html").write_text(index, encoding="utf-8")
+    playground.build(folder / "html")
     return pages
 
 

@@ -1,0 +1,275 @@
+// The page: what is claimed, run, shown and said.
+"use strict";
+const REST = 400;  // milliseconds a slider must rest before the twins start anew
+
+// ---- What is claimed, in words ----------------------------------------------------
+
+const unitOf = s => s.measure === "accuracy" ? "accuracy" : "factor";
+const nameOf = kind => knobs.a.options[kind];
+const capital = words => words[0].toUpperCase() + words.slice(1);
+const claimed = kind => kind === "plain" ? "no normalization" : nameOf(kind);
+const statement = s => capital(claimed(s.b)) + (s.measure === "accuracy"
+  ? ` is more accurate than ${claimed(s.a)} after ${s.updates} updates`
+  : ` reaches ${s.measure} % in fewer updates than ${claimed(s.a)}`);
+const where = s => [
+  knobs.data.options[s.data],
+  `${s.depth} × ${s.width} ${knobs.act.options[s.act]} units`,
+  `weights ${s.scale} × He’s`, `batch size ${s.batch}`,
+  `rate ${said(s.rate)}${s.schedule === "falling" ? ", falling" : ""}`,
+  `${s.updates} updates`, `momentum ${s.momentum}`,
+].join(", ");
+
+// ---- The state --------------------------------------------------------------------
+
+let nextId = 1;
+let watched = null;  // the pair whose curves are shown
+let trial = null;    // the seeds that are run for a verdict
+let drawing = false;
+let resting = 0;     // the clock that waits for a slider to rest
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+
+const freshPair = (s, seed) => ({s, seed, updates: 0, histograms: null,
+  arms: [s.a, s.b].map(kind => (
+    {kind, name: facts.short[kind], losses: [], checks: [], diverged: false}))});
+
+const clear = () => {
+  clearTimeout(resting);
+  hands.stop();
+  trial = null;
+  watched = freshPair(settings(), Number(settings().first));
+  delete document.documentElement.dataset.done;
+};
+const jobFor = (s, seed, options = {}) => (
+  {id: nextId++, settings: s, seed, watched: false, slowly: false, ...options});
+
+const watchOne = slowly => {
+  clear();
+  say("");
+  hands.start([jobFor(watched.s, watched.seed, {watched: true, slowly})]);
+  draw();
+};
+const runSeeds = () => {
+  clear();
+  say("");
+  const s = settings();
+  const seeds = Array.from({length: Number(s.seeds)}, (_, i) => s.first + i);
+  trial = {s, seeds, results: new Map(), judged: null,
+    predicted: document.querySelector("[name=prediction]:checked")?.value};
+  hands.start(seeds.map((seed, i) => jobFor(s, seed, {watched: i === 0})));
+  draw();
+};
+
+const receive = (message, job) => {
+  if (job.watched) {
+    watched.updates = message.updates;
+    watched.histograms = message.histograms;
+    watched.arms.forEach((arm, i) => {
+      const {losses, checks, diverged} = message.arms[i];
+      arm.losses.push(...losses);
+      Object.assign(arm, {checks, diverged});
+    });
+  }
+  if (message.done) {
+    trial?.results.set(message.seed, message.arms.map(({checks, diverged}) => (
+      {...Twins.result(checks, trial.s), diverged})));
+    if (!hands.busy) finish();
+  }
+  if (message.done || !calm.matches) draw();
+};
+const hands = makeHands(facts, receive);
+
+const finish = () => {
+  if (trial) {
+    trial.judged = judged();
+    say(spokenTrial());
+  } else say(spokenPair());
+  document.documentElement.dataset.done = "";
+};
+
+// ---- The trial --------------------------------------------------------------------
+
+const pairsOf = () => trial.seeds.filter(seed => trial.results.has(seed))
+  .map(seed => trial.results.get(seed));
+const effectsOf = () => Verdict.effects(
+  pairsOf().map(arms => arms.map(({value}) => value)), unitOf(trial.s));
+const marginOf = s => rule.margins[unitOf(s)];
+const judged = () => {
+  const values = effectsOf(), margin = marginOf(trial.s);
+  const found = Verdict.judge(values, margin, rule);
+  const seeds = found.verdict === "undecided"
+    ? Verdict.needed(values, margin, rule) : found.n;
+  return {...found, seeds};
+};
+
+const counted = (test, words) => [trial.s.a, trial.s.b].flatMap((kind, i) => {
+  const count = pairsOf().filter(arms => test(arms[i])).length;
+  return count ? [`${count} of ${trial.seeds.length} runs of ${facts.short[kind]} ${
+    words}`] : [];
+});
+const remarks = () => {
+  const found = [
+    ...counted(arm => !arm.arrived, "never arrived and count with the whole budget"),
+    ...counted(arm => arm.diverged, "diverged"),
+  ];
+  const {verdict, seeds} = trial.judged;
+  if (verdict === "undecided") {
+    const most = rule.quantiles.length + 1;
+    found.push(`If seeds go on to scatter like these, ${
+      seeds ? `about ${seeds} would decide` : `${most} would not decide`}`);
+  }
+  return found;
+};
+const effectWords = () => {
+  const {mean, low, high} = trial.judged, unit = unitOf(trial.s);
+  const [effect, from, to] = [mean, low, high].map(v => Verdict.describe(v, unit));
+  return `${effect} (95 % interval ${from} to ${to})`;
+};
+const spokenTrial = () => `${trial.seeds.length} seeds: ${trial.judged.verdict}. Effect ${
+  effectWords()}. ${remarks().map(remark => `${remark}.`).join(" ")}`.trim();
+const spokenPair = () => {
+  const {arms, seed, updates} = watched;
+  const ends = arms.map(({kind, checks, diverged}) =>
+    `${nameOf(kind)} ${percent(checks.at(-1).inference)}${diverged ? ", diverged" : ""}`);
+  return `Seed ${seed}, ${updates} updates: validation accuracy of ${ends.join("; ")}.`;
+};
+
+// ---- Drawing ----------------------------------------------------------------------
+
+const percent = share => `${(100 * share).toFixed(1)} %`;
+const say = words => { $("status").textContent = words; };
+
+// At most once a frame, however fast the workers report.
+const draw = () => {
+  if (drawing) return;
+  drawing = true;
+  requestAnimationFrame(() => {
+    drawing = false;
+    drawPair();
+    drawTrial();
+    drawButtons();
+  });
+};
+
+const drawPair = () => {
+  const {s, arms, updates, histograms, seed} = watched, view = {arms, total: s.updates};
+  $("seed").textContent = updates ? `seed ${seed}` : "";
+  $("loss").innerHTML = Charts.losses(view);
+  $("accuracy").innerHTML = Charts.accuracy(view);
+  const mean = arm => Charts.runningMean(arm.losses, 16).at(-1);
+  const label = (what, of) => `${what} after ${updates} updates: ${
+    arms.map(arm => `${nameOf(arm.kind)} ${of(arm)}`).join(", ")}`;
+  const loss = arm => arm.diverged ? "diverged" : (mean(arm)?.toFixed(2) ?? "–");
+  const accuracy = ({checks}, mode) => (
+    checks.length ? percent(checks.at(-1)[mode]) : "–");
+  $("loss").setAttribute("aria-label", label("Training loss", loss));
+  $("accuracy").setAttribute("aria-label",
+    label("Validation accuracy", arm => accuracy(arm, "inference")));
+  $("done").textContent = updates;
+  $("numbers").tBodies[0].innerHTML = arms.map(arm =>
+    `<tr><th scope="row" style="--mark: var(--${arm.kind})">${nameOf(arm.kind)}</th>`
+    + [loss(arm), accuracy(arm, "inference"), accuracy(arm, "training")]
+      .map(words => `<td>${words}</td>`).join("")).join("");
+  $("layers").innerHTML = histograms ? Charts.layers(arms, histograms)
+    .map(({svg, label}) => '<svg viewBox="0 0 200 138" role="img" '
+      + `aria-label="${label}">${svg}</svg>`).join("") : "";
+};
+
+const drawTrial = () => {
+  const s = trial?.s ?? settings(), unit = unitOf(s), margin = marginOf(s);
+  const values = trial ? effectsOf() : [];
+  const interval = values.length > 1 ? Verdict.judge(values, margin, rule) : null;
+  const names = [s.a, s.b].map(kind => facts.short[kind]);
+  $("stack").innerHTML = Charts.stack({values, margin, unit, interval, names});
+  $("stack").setAttribute("aria-label", `Paired differences: ${
+    values.map(v => Verdict.describe(v, unit)).join(", ") || "none yet"}`);
+  $("card").innerHTML = trial?.judged ? card() : `<p class="note">${trial
+    ? `${values.length} of ${trial.seeds.length} seeds have ended.`
+    : "No trial yet: run the seeds."}</p>`;
+  $("lesson").hidden = !trial?.judged;
+  if (trial?.judged) $("lesson").innerHTML = lesson();
+};
+
+const card = () => {
+  const {judged: {verdict, n}, s} = trial, colour = rule.colours[verdict];
+  const lines = [`<b>${statement(s)}</b>`, `<span class="note">${where(s)}</span>`,
+    `<span style="background:${colour};color:#fff;padding:.1em .6em;border-radius:.8em;`
+    + `font-weight:600">${verdict}</span> effect ${effectWords()} · margin ${
+      Verdict.describe(marginOf(s), unitOf(s), false)} · ${n} paired seeds`,
+    ...remarks().map(remark => `${remark}.`)];
+  return `<div class="bn-verdict" style="${rule.bars[verdict]};padding:.5em 1em;`
+    + `margin:.6em 0;max-width:46em;line-height:1.5">${
+      lines.map(line => `<div>${line}</div>`).join("")}</div>`;
+};
+
+const lesson = () => {
+  const {predicted, judged: {verdict}} = trial, preset = presetOf(trial.s), parts = [];
+  if (predicted) {
+    parts.push(`You predicted <b>${predicted}</b>${predicted === verdict
+      ? ", and so it is here." : `; here it is <b>${verdict}</b>.`}`);
+  }
+  if (preset) parts.push(`<b>Why?</b> ${preset.why}`, preset.record);
+  return parts.map(part => `<p>${part}</p>`).join("");
+};
+
+const drawButtons = () => {
+  const s = settings(), preset = presetOf(s), busy = hands.busy;
+  $("claim").textContent = `${statement(s)}.`;
+  const last = s.first + Number(s.seeds) - 1;
+  $("where").textContent = `${where(s)}; seeds ${s.first} to ${last}.`;
+  $("look").hidden = !preset;
+  $("look").textContent = preset?.look ?? "";
+  $("run").textContent = `Run ${s.seeds} seeds`;
+  $("stop").hidden = !busy;
+  for (const link of document.querySelectorAll("[data-preset]")) {
+    const own = link.dataset.preset ? presets[link.dataset.preset].hash : "";
+    if (own === toHash({...s, seeds: knobs.seeds.usual, first: knobs.first.usual})) {
+      link.setAttribute("aria-current", "true");
+    } else link.removeAttribute("aria-current");
+  }
+};
+
+// ---- Listening --------------------------------------------------------------------
+
+const predictions = [...document.querySelectorAll("[name=prediction]")];
+// A question of the page is answered first and run then.
+const mayRun = () => {
+  if (!presetOf(settings()) || predictions.some(input => input.checked)) return true;
+  say("First predict: choose one of the four verdicts.");
+  predictions[0].focus();
+  return false;
+};
+// New settings: what was predicted and found was about others.
+const changed = () => {
+  for (const input of predictions) input.checked = false;
+  clear();
+  say("");
+  draw();
+  if (!presetOf(settings())) resting = setTimeout(() => watchOne(false), REST);
+};
+
+form.addEventListener("input", event => {
+  showKnob(event.target);
+  writeHash();
+  changed();
+});
+form.addEventListener("submit", event => event.preventDefault());
+document.querySelector(".presets").addEventListener("click", event => {
+  const link = event.target.closest("a");
+  if (!link) return;
+  event.preventDefault();  // a frame without an address cannot follow it
+  fromHash(link.hash.slice(1));
+  writeHash();
+  changed();
+});
+addEventListener("hashchange", () => { fromHash(location.hash.slice(1)); changed(); });
+$("run").addEventListener("click", () => { if (mayRun()) runSeeds(); });
+$("watch").addEventListener("click", () => { if (mayRun()) watchOne(true); });
+$("stop").addEventListener("click", () => { hands.stop(); say("Stopped."); draw(); });
+
+if (matchMedia("(max-width: 61.99rem)").matches) {
+  document.querySelector(".settings").open = false;
+}
+fromHash(location.hash.slice(1));
+$("recorded").hidden = true;
+$("live").hidden = false;
+changed();

@@ -1,0 +1,43 @@
+// What is set: the knobs, and the address that holds what is not as usual.
+"use strict";
+const $ = id => document.getElementById(id);
+const facts = JSON.parse($("data").textContent), {knobs, presets, rule} = facts;
+const form = document.querySelector("form");
+
+const settings = () => Object.fromEntries(Object.entries(knobs).map(([name, knob]) => {
+  const {value} = form.elements[name];
+  return [name, knob.values ? knob.values[value] : value];
+}));
+// Halves of halves are said as such: 1/16 is easier than 0.0625.
+const said = value => value > 0 && value < 1 && Number.isInteger(Math.log2(value))
+  ? `1/${1 / value}` : String(value);
+const showKnob = input => {
+  if (input.type !== "range") return;
+  const words = said(knobs[input.name].values[input.value]);
+  input.previousElementSibling.textContent = words;
+  input.setAttribute("aria-valuetext", words);
+};
+const toHash = now => Object.entries(now)
+  .filter(([name, value]) => value !== knobs[name].usual)
+  .map(([name, value]) => `${name}=${value}`).join("&");
+// What the address does not name, or names wrongly, stands where it usually does.
+const fromHash = hash => {
+  const wanted = new URLSearchParams(hash);
+  for (const [name, {values, options, usual}] of Object.entries(knobs)) {
+    const valid = values ? values.map(String) : Object.keys(options);
+    const known = valid.indexOf(wanted.get(name));
+    const value = known < 0 ? valid.indexOf(String(usual)) : known;
+    form.elements[name].value = values ? value : valid[value];
+    showKnob(form.elements[name]);
+  }
+};
+const writeHash = () => {
+  const hash = toHash(settings());
+  if (hash === location.hash.slice(1)) return;
+  // A frame without an address of its own forbids both: then the page does without.
+  try { history.replaceState(null, "", `#${hash}`); } catch { /* nothing to do */ }
+};
+const presetOf = now => {
+  const hash = toHash({...now, seeds: knobs.seeds.usual, first: knobs.first.usual});
+  return presets.find(preset => preset.hash === hash);
+};
