@@ -175,7 +175,7 @@ def test_a_preset_of_nothing_is_refused(tmp_path, monkeypatch):
             playground.settings()
 
 
-def test_notebooks_lead_to_the_page(tmp_path):
+def test_notebooks_lead_to_the_page():
     linked = f"../README.md#{report.PLAYGROUND}"
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert "## The twin playground\n" in readme
@@ -184,6 +184,8 @@ def test_notebooks_lead_to_the_page(tmp_path):
         nb = nbformat.read(path, as_version=4)
         texts = [cell.source for cell in nb.cells if cell.cell_type == "markdown"]
         assert sum(text.count(linked) for text in texts) == 1, path.name
+    page = f'<a href="{linked}">one</a> <a href="../data/README.md">two</a>'
+    assert report.relinked(page) == '<a href="playground.html">one</a> two'
 
 
 # --- the engine, in Node -------------------------------------------------------------
@@ -522,8 +524,7 @@ def test_it_works_in_a_sandboxed_frame(page, html, attribute, tmp_path):
 @CHROMIUM
 def test_without_script_there_is_a_recorded_trial(page, address):
     page.call("Emulation.setScriptExecutionDisabled", value=True)
-    page.call("Page.navigate", url=address)
-    page.call("Emulation.setScriptExecutionDisabled", value=False)
+    page.open(address)
     shown = "getComputedStyle(document.getElementById('{}')).display"
     page.wait("document.querySelector('#recorded img')?.complete")
     assert page.run(shown.format("recorded")) == "block"

@@ -57,6 +57,14 @@ def exporter() -> HTMLExporter:
     return HTMLExporter(config=config)
 
 
+def relinked(html: str) -> str:
+    """Return a page that links to the report alone, as it may be handed in alone."""
+    section = f'href="../README.md#{PLAYGROUND}"'
+    html = html.replace(section, f'href="{playground.PAGE}"')
+    html = html.replace('href="../README.md"', 'href="index.html"')
+    return re.sub(r'<a href="\.\./[^"]*">(.*?)</a>', r"\1", html)
+
+
 async def export(path: Path, folder: Path, to_html: HTMLExporter, bar: tqdm) -> Page:
     """Execute one notebook within a scratch folder and write its page there."""
     nb, start = notebooks.read(path), time.perf_counter()
@@ -67,12 +75,7 @@ async def export(path: Path, folder: Path, to_html: HTMLExporter, bar: tqdm) -> 
     seconds = time.perf_counter() - start
     where = {"name": path.stem, "path": str(folder / "notebooks")}
     html, _ = to_html.from_notebook_node(nb, {"metadata": where, "report": True})
-    # A report may be handed in without the repository: it links to itself alone.
-    html = html.replace(
-        f'href="../README.md#{PLAYGROUND}"', f'href="{playground.PAGE}"'
-    )
-    html = html.replace('href="../README.md"', 'href="index.html"')
-    html = re.sub(r'<a href="\.\./[^"]*">(.*?)</a>', r"\1", html)
+    html = relinked(html)
     (folder / "html" / f"{path.stem}.html").write_text(html, encoding="utf-8")
     bar.write(f"{seconds:4.0f} s  {path.name}{f': {failure}' if failure else ''}")
     return Page(path.stem, nb, failure, seconds)

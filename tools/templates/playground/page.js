@@ -1,6 +1,9 @@
 // The page: what is claimed, run, shown and said.
 "use strict";
 const REST = 400;  // milliseconds a slider must rest before the twins start anew
+const SAY_WHY = "<b>Say why</b> before you go on: do the losses differ, or only the "
+  + "accuracies? In training mode too, or in inference mode alone? And what do the "
+  + "layers hand on?";
 
 // ---- What is claimed, in words ----------------------------------------------------
 
@@ -15,7 +18,7 @@ const where = s => [
   knobs.data.options[s.data],
   `${s.depth} × ${s.width} ${knobs.act.options[s.act]} units`,
   `weights ${s.scale} × He’s`, `batch size ${s.batch}`,
-  `rate ${said(s.rate)}${s.schedule === "falling" ? ", falling" : ""}`,
+  `rate ${saidRate(s.rate)}${s.schedule === "falling" ? ", falling" : ""}`,
   `${s.updates} updates`, `momentum ${s.momentum}`,
 ].join(", ");
 
@@ -208,6 +211,7 @@ const lesson = () => {
       ? ", and so it is here." : `; here it is <b>${verdict}</b>.`}`);
   }
   if (preset) parts.push(`<b>Why?</b> ${preset.why}`, preset.record);
+  else parts.push(SAY_WHY);
   return parts.map(part => `<p>${part}</p>`).join("");
 };
 

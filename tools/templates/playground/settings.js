@@ -8,12 +8,12 @@ const settings = () => Object.fromEntries(Object.entries(knobs).map(([name, knob
   const {value} = form.elements[name];
   return [name, knob.values ? knob.values[value] : value];
 }));
-// Halves of halves are said as such: 1/16 is easier than 0.0625.
-const said = value => value > 0 && value < 1 && Number.isInteger(Math.log2(value))
-  ? `1/${1 / value}` : String(value);
+// Rates are halves of halves: 1/16 is easier than 0.0625.
+const saidRate = rate => rate < 1 ? `1/${1 / rate}` : String(rate);
 const showKnob = input => {
   if (input.type !== "range") return;
-  const words = said(knobs[input.name].values[input.value]);
+  const value = knobs[input.name].values[input.value];
+  const words = input.name === "rate" ? saidRate(value) : String(value);
   input.previousElementSibling.textContent = words;
   input.setAttribute("aria-valuetext", words);
 };
