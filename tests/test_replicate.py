@@ -92,9 +92,9 @@ def record(root: Path) -> dict[str, str]:
 
 
 def test_each_job_is_on_record_with_its_own_seeds_and_time_is_left_out(root, run):
-    code, printed = run("--replications", "0-2")
+    code, printed = run("--replications", "0-1")
     assert code is None, printed
-    assert "6 jobs, 0 of them on record" in printed
+    assert "4 jobs, 0 of them on record" in printed
     effects = claims.read_effects(root / "record/effects.csv")
     assert list(effects.columns) == claims.EFFECTS
     assert set(effects["claim"]) == {"a", "b", "c"}
@@ -130,13 +130,13 @@ def test_a_second_call_runs_only_what_is_missing_or_made_by_other_code(root, run
 
 
 def test_interrupted_and_resumed_equals_uninterrupted(root, run):
-    run("--replications", "0-2")
+    run("--replications", "0-1")
     whole = record(root)
     for path in (root / "record").iterdir():
         path.unlink()
-    run("--replications", "2", "04_b")
-    run("--replications", "0,2")
-    run("--replications", "0-2")
+    run("--replications", "1", "04_b")
+    run("--replications", "0")
+    run("--replications", "0-1")
     assert record(root) == whole
 
 
@@ -151,15 +151,15 @@ def test_two_at_a_time_find_what_one_does(root, run):
 
 def test_a_job_that_fails_is_named_and_the_others_go_on(root, run):
     add_notebook(root, "03_a", "a", "b", first="assert first_seed != 100, 'no luck'")
-    code, printed = run("--replications", "0-2")
+    code, printed = run("--replications", "0-1")
     assert code == "1 jobs failed; all others are in record/."
     assert "FAILED: 03_a, replication 1: code cell 2" in printed
     assert "AssertionError: no luck" in printed
     effects = claims.read_effects(root / "record/effects.csv")
-    assert set(effects.loc[effects["claim"] == "a", "replication"]) == {0, 2}
-    assert set(effects.loc[effects["claim"] == "c", "replication"]) == {0, 1, 2}
-    code, printed = run("--replications", "0-2")
-    assert "6 jobs, 5 of them on record" in printed
+    assert set(effects.loc[effects["claim"] == "a", "replication"]) == {0}
+    assert set(effects.loc[effects["claim"] == "c", "replication"]) == {0, 1}
+    code, printed = run("--replications", "0-1")
+    assert "4 jobs, 3 of them on record" in printed
 
 
 def test_a_claim_that_was_not_tried_fails_its_job(root, run):
@@ -251,7 +251,7 @@ def test_what_is_asked_in_another_way_is_refused_with_a_remedy(root, run):
 
 
 def test_verdicts_are_derived_from_the_effects_alone(root, run):
-    run("--replications", "0-3")
+    run("--replications", "0-2")
     verdicts = pd.read_csv(root / "record/verdicts.csv").set_index("claim")
     effects = pd.read_csv(root / "record/effects.csv")
     effects["effect"] = effects["treatment"] - effects["control"]
