@@ -494,6 +494,16 @@ def test_the_page_answers_while_it_trains(page, address):
 
 
 @CHROMIUM
+def test_with_reduced_motion_curves_are_drawn_at_the_end(page, address):
+    page.prefer(prefers_reduced_motion="reduce")
+    page.open(f"{address}#depth=1&width=8")
+    page.run("""window.drawn = 0; new MutationObserver(() => { drawn += 1; })
+      .observe($("loss"), {childList: true})""")
+    page.wait("'done' in document.documentElement.dataset", 120)
+    assert page.run("drawn") <= 4  # anew, and at the end
+
+
+@CHROMIUM
 def test_without_workers_the_page_trains_itself(page, address):
     page.call("Page.addScriptToEvaluateOnNewDocument", source="delete window.Worker")
     page.open(f"{address}#updates=32&width=8")

@@ -101,7 +101,7 @@ const layers = (arms, histograms) => histograms[0].map((_, layer) => {
     + text(left, 13, `layer ${layer + 1}`);
   const says = arms.map(({kind, name}, i) => {
     const {shares, mean, deviation} = histograms[i][layer], step = width / shares.length;
-    const top = share => base - (base - 38) * Math.min(1, Math.sqrt(share / 0.4));
+    const top = share => base - (base - 38) * Math.min(1, Math.sqrt(share / 0.25));
     const steps = shares.map((share, k) =>
       `V${top(share).toFixed(1)}H${((k + 1) * step).toFixed(1)}`);
     svg += `<path class="shape ${kind}" d="M0 ${base}${steps.join("")}V${base}"/>`

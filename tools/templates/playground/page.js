@@ -14,12 +14,14 @@ const claimed = kind => kind === "plain" ? "no normalization" : nameOf(kind);
 const statement = s => capital(claimed(s.b)) + (s.measure === "accuracy"
   ? ` is more accurate than ${claimed(s.a)} after ${s.updates} updates`
   : ` reaches ${s.measure} % in fewer updates than ${claimed(s.a)}`);
+const ofBatch = kind => kind === "batch" || kind === "bare";
 const where = s => [
   knobs.data.options[s.data],
   `${s.depth} × ${s.width} ${knobs.act.options[s.act]} units`,
   `weights ${s.scale} × He’s`, `batch size ${s.batch}`,
   `rate ${saidRate(s.rate)}${s.schedule === "falling" ? ", falling" : ""}`,
-  `${s.updates} updates`, `momentum ${s.momentum}`,
+  ...s.measure === "accuracy" ? [] : [`at most ${s.updates} updates`],
+  ...ofBatch(s.a) || ofBatch(s.b) ? [`momentum ${s.momentum}`] : [],
 ].join(", ");
 
 // ---- The state --------------------------------------------------------------------
@@ -79,7 +81,7 @@ const receive = (message, job) => {
   }
   if (message.done || !calm.matches) draw();
 };
-const hands = makeHands(facts, receive);
+const hands = makeHands(facts.images, receive);
 
 const finish = () => {
   if (trial) {
@@ -155,7 +157,7 @@ const draw = () => {
 
 const drawPair = () => {
   const {s, arms, updates, histograms, seed} = watched, view = {arms, total: s.updates};
-  $("seed").textContent = updates ? `seed ${seed}` : "";
+  $("seed").textContent = updates ? `· seed ${seed}` : "";
   $("loss").innerHTML = Charts.losses(view);
   $("accuracy").innerHTML = Charts.accuracy(view);
   const mean = arm => Charts.runningMean(arm.losses, 16).at(-1);

@@ -2,12 +2,33 @@
 // a worker; where there are none, in the page, which its slices keep responsive.
 const trainer = (post, slice) => {
   "use strict";
+
+  // The images of a set: two pixels a byte, deflated, in base64.
+  const unpacked = async ({packed, labels, pixels, train}) => {
+    const bytes = Uint8Array.from(atob(packed), letter => letter.charCodeAt(0));
+    const stream = new Blob([bytes]).stream();
+    const whole = new Response(stream.pipeThrough(new DecompressionStream("deflate")));
+    const pairs = new Uint8Array(await whole.arrayBuffer());
+    const greys = new Uint8Array(2 * pairs.length);
+    pairs.forEach((pair, i) => {
+      greys[2 * i] = pair >> 4;
+      greys[2 * i + 1] = pair & 15;
+    });
+    const classes = Uint8Array.from(labels, Number);
+    const part = (from, to) => Twins.scaled({
+      pixels, labels: classes.slice(from, to),
+      greys: greys.subarray(from * pixels, to * pixels)});
+    return {train: part(0, train), validation: part(train, classes.length)};
+  };
+
   const images = {};
   let current = null;
 
-  const start = job => {
+  const start = async job => {
     const {settings, seed, watched, slowly} = job;
-    const pair = new Twins.Pair(settings, seed, images[settings.data]);
+    const data = await images[settings.data];
+    if (current !== job) return;  // stopped meanwhile
+    const pair = new Twins.Pair(settings, seed, data);
     const sent = [0, 0];
     let next = 0;
 
@@ -45,9 +66,7 @@ const trainer = (post, slice) => {
 
   return message => {
     if (message.images) {
-      const {train, validation} = message.images;
-      images[message.name] = {
-        train: Twins.scaled(train), validation: Twins.scaled(validation)};
+      images[message.name] = unpacked(message.images);
       return;
     }
     current = message.job;  // none: stop

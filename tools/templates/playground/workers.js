@@ -1,24 +1,7 @@
 // Hands that train: workers or, where there are none, the page itself. `receive` is
 // called with what they report.
-const makeHands = (facts, receive) => {
+const makeHands = (images, receive) => {
 "use strict";
-
-// The images of a set, a byte a pixel: two pixels a byte, deflated, in base64.
-const unpacked = async name => {
-  const {packed, labels, pixels, train} = facts.images[name];
-  const bytes = Uint8Array.from(atob(packed), letter => letter.charCodeAt(0));
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-  const pairs = new Uint8Array(await new Response(stream).arrayBuffer());
-  const greys = new Uint8Array(2 * pairs.length);
-  pairs.forEach((pair, i) => { greys[2 * i] = pair >> 4; greys[2 * i + 1] = pair & 15; });
-  const digits = Uint8Array.from(labels, Number), cut = train * pixels;
-  return {
-    train: {pixels, greys: greys.slice(0, cut), labels: digits.slice(0, train)},
-    validation: {pixels, greys: greys.slice(cut), labels: digits.slice(train)},
-  };
-};
-const images = {};
-const imagesOf = name => images[name] ??= unpacked(name);
 
 let noWorkers = typeof Worker === "undefined", address = null;
 let queue = [];
@@ -54,11 +37,10 @@ const newHand = () => {
   return hand;
 };
 
-const give = async (hand, job) => {
+const give = (hand, job) => {
   hand.job = job;
-  const name = job.settings.data, found = await imagesOf(name);
-  if (hand.job !== job) return;  // stopped while the images were unpacked
-  if (!hand.knows.has(name)) hand.post({name, images: found});
+  const name = job.settings.data;
+  if (!hand.knows.has(name)) hand.post({name, images: images[name]});
   hand.knows.add(name);
   hand.post({job});
 };
