@@ -66,7 +66,8 @@ from pathlib import Path
 Path("greek").write_text("γ")
 print(Path("greek").read_text("utf-8"))
 print(shutil.get_terminal_size().columns, "mine" in globals())
-print(sorted({"NO_COLOR", "FORCE_COLOR", "JUPYTER_COLUMNS"} & set(os.environ)))
+print("inline" in os.environ["MPLBACKEND"])
+print(sorted({"NO_COLOR", "JUPYTER_COLUMNS"} & set(os.environ)))
 """
 
 
@@ -75,9 +76,9 @@ def test_the_readers_terminal_and_profile_change_nothing(tmp_path, columns):
     start = tmp_path / "home" / ".ipython" / "profile_default" / "startup"
     start.mkdir(parents=True)
     (start / "00-mine.py").write_text("mine = print('good morning')")
-    printing(tmp_path / "right.ipynb", (TERMINAL, "γ\n80 False\n[]\n"))
+    printing(tmp_path / "right.ipynb", (TERMINAL, "γ\n80 False\nTrue\n[]\n"))
     own = {"COLUMNS": columns, "JUPYTER_COLUMNS": columns, "NO_COLOR": "1"}
-    own |= {"FORCE_COLOR": "1", "HOME": str(tmp_path / "home")}
+    own |= {"MPLBACKEND": "agg", "HOME": str(tmp_path / "home")}
     own |= {"IPYTHONDIR": str(tmp_path / "home" / ".ipython")}
     own |= {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     said = nbval(tmp_path, **own)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 # How the reader's terminal, Python and Matplotlib are set up.
 READERS_OWN = (
-    *("JUPYTER_COLUMNS", "JUPYTER_LINES", "COLORTERM", "FORCE_COLOR", "NO_COLOR"),
-    *("TTY_COMPATIBLE", "TTY_INTERACTIVE", "MPLBACKEND", "MATPLOTLIBRC"),
-    *("PYTHONOPTIMIZE", "PYTHONWARNINGS"),
+    *("JUPYTER_COLUMNS", "JUPYTER_LINES", "NO_COLOR", "TTY_COMPATIBLE"),
+    *("TTY_INTERACTIVE", "MPLBACKEND", "MATPLOTLIBRC", "PYTHONOPTIMIZE"),
+    "PYTHONWARNINGS",
 )
 # `summary()` would be as wide as the terminal, and files written in its encoding.
-AS_IT_COMES = {"COLUMNS": "80", "LINES": "24", "TERM": "xterm", "PYTHONUTF8": "1"}
+AS_IT_COMES = {"COLUMNS": "80", "LINES": "24", "PYTHONUTF8": "1"}
 
 
 def surroundings(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
