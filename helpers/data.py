@@ -258,8 +258,8 @@ def _cause(path: Path, error: Exception) -> str:
         return "it links to what does not exist"
     if path.stat().st_size == 0:
         return "it is empty"
-    said = re.sub(r"\{\{.*?\}\}", "", str(error)).strip()
-    return re.split(r"\.\s|\n|\[", said, maxsplit=1)[0].rstrip(" .")
+    said = re.split(r"\.\s|\n|\[", str(error), maxsplit=1)[0]
+    return said.rpartition(": ")[2].rstrip(" .")  # before it come TensorFlow's stages
 
 
 def _make_split(pixels: np.ndarray, labels: np.ndarray) -> Split:

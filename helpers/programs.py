@@ -50,16 +50,38 @@ class Images:
 
 
 class Inference:
-    """A model's logits in inference mode, traced once for any number of images."""
+    """A model's logits in inference mode, traced once for any number of images.
+
+    Attributes
+    ----------
+    changes : positions of the model's variables that inference changes, as those of
+        recurrent dropout; ``None`` before the first image.
+    """
 
     def __init__(self, model: keras.Model, images: tf.TensorSpec):
         # Weakly, or the table of inferences would keep every model alive.
         there = ref(model)
         self.spec = images
+        self.changes: set[int] | None = None
+
+        def logits(images):
+            found = there()(images, training=False)
+            self._note_changes(there())
+            return found
+
         self.logits = tf.function(
-            lambda images: there()(images, training=False),
-            input_signature=None if _is_convolutional(model) else [images],
+            logits, input_signature=None if _is_convolutional(model) else [images]
         )
+
+    @tf.autograph.experimental.do_not_convert
+    def _note_changes(self, model: keras.Model) -> None:
+        handles = {id(handle) for handle, _ in _changes()}
+        positions = {
+            position
+            for position, variable in enumerate(model.variables)
+            if id(variable.value.handle) in handles
+        }
+        self.changes = (self.changes or set()) | positions
 
 
 def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
@@ -177,10 +199,9 @@ class Program:
                     "weights that are not its variables: let it make them by "
                     "add_variable_from_reference"
                 )
-        self.finalizes = optimizers.finalizes(self.optimizer)
-        self.changed = list(model.non_trainable_variables)
-        if self.finalizes:
-            self.changed += model.trainable_variables
+        finalizes = optimizers.finalizes(self.optimizer)
+        self.finals = model.trainable_variables if finalizes else []
+        self.state = list(model.non_trainable_variables)
         self.loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         # XLA's convolutions lose their threads inside a loop: there each update is a
         # program of its own, which was measured to be many times faster.
@@ -252,18 +273,23 @@ class Program:
 
     def finish(self) -> None:
         """Leave the model as `fit` leaves it: with averaged weights, say."""
-        if self.finalizes:
-            self.optimizer.finalize_variable_values(self.model.trainable_variables)
+        if self.finals:
+            self.optimizer.finalize_variable_values(self.finals)
 
     @contextmanager
-    def finished(self) -> Iterator[None]:
+    def finished(self, probed: bool) -> Iterator[None]:
         """Measure the model as if training ended here, and go on as if it had not."""
-        before = [variable.numpy() for variable in self.changed]
+        state = self.state
+        if not probed and self.inference.changes is not None:  # often none: it is quick
+            variables = self.model.variables
+            state = [variables[position] for position in self.inference.changes]
+        changing = [*state, *self.finals]
+        before = [variable.numpy() for variable in changing]
         self.finish()
         try:
             yield
         finally:
-            _assign(self.changed, before)
+            _assign(changing, before)
 
     def advance(
         self,
@@ -437,6 +463,29 @@ def _numbered(value: Any, names: dict[str, int]) -> Any:
     return names.get(value, value) if isinstance(value, str) else value
 
 
+def _changes() -> list[tuple[tf.Tensor, str]]:
+    """Variables that the graph being traced changes: handle, and where it does."""
+    return [
+        (outside, operation.name)
+        for outside, inside in tf.compat.v1.get_default_graph().captures
+        if outside.dtype == tf.resource
+        for operation in inside.consumers()
+        if operation.type != "ReadVariableOp"
+    ]
+
+
+def _draws() -> list[str]:
+    """Where the graph being traced draws random numbers that no variable decides."""
+    graph = tf.compat.v1.get_default_graph().as_graph_def()
+    parts = [graph.node, *(part.node_def for part in graph.library.function)]
+    return [
+        node.name
+        for nodes in parts
+        for node in nodes
+        if {"seed", "seed2"} <= node.attr.keys()
+    ]
+
+
 @tf.autograph.experimental.do_not_convert
 def _refusal(model: keras.Model, known: Sequence[keras.Variable]) -> str | None:
     """Name what no run could start afresh in the update that is being traced.
@@ -444,32 +493,19 @@ def _refusal(model: keras.Model, known: Sequence[keras.Variable]) -> str | None:
     That is a layer that draws random numbers, or changes variables, that are not the
     model's.
     """
-    graph = tf.compat.v1.get_default_graph()
-    definition = graph.as_graph_def()
-    inner = [node for part in definition.library.function for node in part.node_def]
-    draws = [
-        node.name
-        for node in [*definition.node, *inner]
-        if {"seed", "seed2"} <= node.attr.keys()
-    ]
     handles = {id(variable.value.handle) for variable in known}
-    changes = [
-        operation.name
-        for outside, inside in graph.captures
-        if outside.dtype == tf.resource and id(outside) not in handles
-        for operation in inside.consumers()
-        if operation.type != "ReadVariableOp"
-    ]
-    for place in draws + changes:
-        names = {layer.name for layer in layers_of(model)}
-        layers = [part for part in place.split("/") if part in names]
-        return (
-            f"the layer {layers[-1] if layers else place} draws random numbers or "
-            "changes variables that are not its own, so that no seed would fix a run: "
-            "let it hold what it changes as attributes, a keras.random.SeedGenerator "
-            "for what it draws with keras.random"
-        )
-    return None
+    changes = [place for handle, place in _changes() if id(handle) not in handles]
+    places = _draws() + changes
+    if not places:
+        return None
+    names = {layer.name for layer in layers_of(model)}
+    layers = [part for part in places[0].split("/") if part in names]
+    return (
+        f"the layer {layers[-1] if layers else places[0]} draws random numbers or "
+        "changes variables that are not its own, so that no seed would fix a run: let "
+        "it hold what it changes as attributes, a keras.random.SeedGenerator for what "
+        "it draws with keras.random"
+    )
 
 
 def _is_convolutional(model: keras.Model) -> bool:

@@ -275,7 +275,7 @@ class _Run:
             "test": last,
         }
         scores = {}
-        with self.program.finished():
+        with self.program.finished(self.probe is not None):
             for split, now in due.items():
                 loss = accuracy = np.nan
                 if now:

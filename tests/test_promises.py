@@ -46,8 +46,8 @@ def train(build, **options):
     kept = {}
 
     def at_end(name, seed, model):
-        kept["logits"] = training.predict(model, TINY.test.images)
         kept["weights"] = [variable.numpy() for variable in model.variables]
+        kept["logits"] = training.predict(model, TINY.test.images)
 
     budget = {"seeds": [SEED], "updates": UPDATES, "batch_size": BATCH, "workers": 1}
     frame = training.train(
@@ -63,7 +63,8 @@ def plain_loop(build, optimizer, *, seed=SEED, jit_compile=False):
     """
     keras.utils.set_random_seed(seed)
     model = build()
-    model(TINY.train.images[:1], training=False)
+    if not model.built:
+        model(TINY.train.images[:1], training=False)
     optimizer.build(model.trainable_variables)
     loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
