@@ -1,9 +1,15 @@
 # Python 3.11–3.13, make and pip are all that is assumed: each command sets up .venv.
+# Its programs are run as `python -m`, for their scripts name the folder it was made in.
 PYTHON ?= python3
 BIN := .venv/bin
 # Written last, so that an interrupted installation is not taken for a finished one.
 READY := .venv/.ready
 BENCH_READY := .venv-bench/.ready
+# Where the Python an environment was made with is gone, it is made anew.
+$(foreach ready,$(wildcard $(READY) $(BENCH_READY)),$(shell \
+  $(dir $(ready))bin/python -c '' 2>/dev/null || rm -f $(ready)))
+# Texts are UTF-8, whatever the terminal's language.
+export PYTHONUTF8 := 1
 
 define CHECK_PYTHON
 @$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { \
@@ -45,8 +51,8 @@ playground: $(READY) ## Write the page that trains twins in the browser to build
 test: lint unit notebooks ## Check style, run the tests, re-run and compare every notebook
 
 lint: $(READY) ## Check the style of code and notebooks
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
 
 unit: $(READY) ## Run the tests of helpers, tools and repository
 	$(BIN)/python -m pytest -n 2 --dist worksteal --durations 10 tests
@@ -58,7 +64,7 @@ portable: $(READY) ## The same as on other processors and on one thread (an hour
 	$(BIN)/python -m tools.portable
 
 lab: $(READY) ## Open the notebooks in JupyterLab
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/python -m jupyterlab notebooks
 
 refresh: $(READY) ## Re-execute notebooks in place (NOTEBOOKS="notebooks/03_….ipynb", else all)
 	$(BIN)/python -m tools.refresh $(NOTEBOOKS)

@@ -5,14 +5,13 @@ the workers of pytest-xdist too. Nothing beyond requirements.txt is imported.
 """
 
 import os
-import shutil
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tools import cores, tables
+from tools import cores, scratch, tables
 
 ROOT = Path(__file__).resolve().parent
 SCRATCH = pytest.StashKey[Path]()
@@ -32,14 +31,18 @@ def pytest_configure(config):
     option.nbval_current_env = option.nbval_kernel_name is None
     if option.nbval_sanitize_with is None:
         option.nbval_sanitize_with = str(ROOT / "sanitize.cfg")
-    # A progress bar shows on slow machines only, and outputs must not depend on that.
-    os.environ["TQDM_DISABLE"] = "1"
-    if not hasattr(config, "workerinput"):  # xdist's workers inherit the variable
-        scratch = tempfile.TemporaryDirectory(prefix="bn-plots-")
-        shutil.copytree(ROOT / "plots", scratch.name, dirs_exist_ok=True)
-        os.environ["BN_PLOTS"] = scratch.name
-        config.stash[SCRATCH] = Path(scratch.name)
-        config.add_cleanup(scratch.cleanup)
+    if getattr(option, "dist", "no") in ("load", "worksteal"):
+        option.dist = "loadfile"  # a cell needs those before it
+    if not hasattr(config, "workerinput"):  # xdist's workers inherit what is set here
+        folder = tempfile.TemporaryDirectory(prefix="bn-run-")
+        plots = Path(folder.name) / "plots"
+        scratch.copy(ROOT / "plots", plots)
+        for name in scratch.READERS_OWN:
+            os.environ.pop(name, None)
+        os.environ.update(scratch.surroundings({}, Path(folder.name)))
+        os.environ["BN_PLOTS"] = str(plots)
+        config.stash[SCRATCH] = plots
+        config.add_cleanup(folder.cleanup)
 
 
 def pytest_collectstart(collector):
@@ -48,11 +51,25 @@ def pytest_collectstart(collector):
         collector.skip_compare += ("text/html", "stderr")
 
 
+def pytest_collection_finish(session):
+    """Refuse a choice of cells that leaves out what they need."""
+    chosen = {}
+    for item in session.items:
+        if type(item).__name__ == "IPyNbCell":
+            chosen.setdefault(item.path, []).append(item.cell_num)
+    for path, numbers in chosen.items():
+        if numbers != list(range(len(numbers))):
+            raise pytest.UsageError(
+                f"a cell of {path.name} needs those before it: choose whole notebooks, "
+                "without -k, --lf, --sw or ::Cell"
+            )
+
+
 def pytest_sessionfinish(session):
     """Compare the tables the notebooks saved with the committed ones."""
-    scratch = session.config.stash.get(SCRATCH, None)
-    if scratch is not None:
-        problems = tables.differences(scratch, ROOT / "plots")
+    plots = session.config.stash.get(SCRATCH, None)
+    if plots is not None:
+        problems = tables.differences(plots, ROOT / "plots")
         session.config.stash[PROBLEMS] = problems
         if problems and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -12,8 +12,9 @@ nothing but uint8, so the splits are treated alike and nothing is scaled twice.
 import gzip
 import hashlib
 import math
+import re
 from dataclasses import dataclass, replace
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ CLASS_NAMES = {
         *("Dog", "Frog", "Horse", "Ship", "Truck"),
     ),
 }
+FORMATS = "JPEG, PNG, BMP, GIF"  # what Keras reads of a folder
 EMBEDDED = ("mnist", "fashion_mnist")  # what `data/` holds; Keras downloads the rest
 
 
@@ -143,8 +145,9 @@ def load_folder(
     """Load a folder of images with one sub-folder a class, such as Mini-ImageNet.
 
     `keras.utils.image_dataset_from_directory` reads the images (JPEG, PNG, BMP, GIF),
-    in colour. Validation and test images are stratified parts, the same in every
-    call. All images are held in memory, as float32.
+    in colour; it passes over hidden sub-folders and files of other formats. Validation
+    and test images are stratified parts, the same in every call. All images are held
+    in memory, as float32.
 
     Parameters
     ----------
@@ -163,23 +166,31 @@ def load_folder(
         If there is no such folder.
     ValueError
         If it has fewer than two classes, a class has too few images to be split, an
-        image is damaged, or `share` is not between 0 and 1/2.
+        image cannot be read, or `image_size` or `share` is out of range.
     """
     folder = Path(folder)
-    if not 0 < share < 0.5:
-        raise ValueError(f"The share must lie between 0 and 0.5, not {share}.")
+    if not isinstance(share, Real) or not 0 < share < 0.5:
+        raise ValueError(f"The share must lie between 0 and 0.5, not {share!r}.")
+    sides = tuple(image_size) if isinstance(image_size, list | tuple) else ()
+    whole = all(isinstance(side, Integral) and side > 0 for side in sides)
+    if len(sides) != 2 or not whole:
+        raise ValueError(
+            "The image size must be height and width in whole pixels, as in (84, 84), "
+            f"not {image_size!r}."
+        )
     if not folder.is_dir():
         raise FileNotFoundError(
             f"There is no folder {folder}: give one with a sub-folder for each class."
         )
-    pixels, labels, class_names = _read_folder(folder, image_size)
+    pixels, labels, class_names = _read_folder(folder, tuple(map(int, sides)))
     n = round(share * len(labels))
     counts = np.bincount(labels, minlength=len(class_names))
     for name, count in zip(class_names, counts, strict=True):
         if count * share < 1:
             raise ValueError(
-                f"Class {name!r} in {folder} has {count} images: it needs at least "
-                f"{math.ceil(1 / share)} to be split, so add images or remove it."
+                f"Class {name!r} in {folder} has {count} images ({FORMATS}): it needs "
+                f"at least {math.ceil(1 / share)} to be split, so add images or remove "
+                "it."
             )
     held_out = _stratified_sample(labels, 2 * n, VALIDATION_SEED)
     test = held_out[_stratified_sample(labels[held_out], n, VALIDATION_SEED)]
@@ -200,7 +211,9 @@ def _read_folder(
     from helpers import quiet  # noqa: F401, I001  # isort: skip
     import keras
 
-    class_names = sorted(p.name for p in folder.iterdir() if p.is_dir())
+    class_names = sorted(
+        p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")
+    )
     if len(class_names) < 2:
         raise ValueError(
             f"{folder} has {len(class_names)} sub-folders: it needs one a class, at "
@@ -208,16 +221,45 @@ def _read_folder(
         )
     try:
         files = keras.utils.image_dataset_from_directory(
-            folder, image_size=image_size, batch_size=None, shuffle=False, verbose=False
+            folder,
+            class_names=class_names,
+            image_size=image_size,
+            batch_size=None,
+            shuffle=False,
+            verbose=False,
+            data_format="channels_last",
         )
-        pairs = [(np.rint(x).astype(np.uint8), y) for x, y in files.as_numpy_iterator()]
-    except Exception as error:  # TensorFlow raises many kinds.
+    except ValueError as error:
         raise ValueError(
-            f"The images in {folder} could not be read: remove what is damaged or is "
-            f"no image ({str(error).splitlines()[0][:200]})."
+            f"The sub-folders of {folder} hold no images ({FORMATS}): add some."
         ) from error
-    pixels, labels = map(np.array, zip(*pairs, strict=True))
-    return pixels, labels, tuple(class_names)
+    paths = [Path(path) for path in files.file_paths]
+    for path in paths:
+        if any(part.startswith(".") for part in path.relative_to(folder).parts):
+            raise ValueError(
+                f"{path} is hidden, and so a copy or no image at all: remove it."
+            )
+    pixels, labels = [], []
+    try:
+        for image, label in files.as_numpy_iterator():
+            pixels.append(np.rint(image).astype(np.uint8))
+            labels.append(label)
+    except Exception as error:  # TensorFlow raises many kinds.
+        path = paths[len(pixels)]
+        raise ValueError(
+            f"{path} could not be read ({_cause(path, error)}): remove or replace it."
+        ) from error
+    return np.array(pixels), np.array(labels), tuple(class_names)
+
+
+def _cause(path: Path, error: Exception) -> str:
+    """Say in a few words why an image could not be read."""
+    if not path.exists():
+        return "it links to what does not exist"
+    if path.stat().st_size == 0:
+        return "it is empty"
+    said = re.split(r"\.\s|\n|\[", str(error), maxsplit=1)[0]
+    return said.rpartition(": ")[2].rstrip(" .")  # before it come TensorFlow's stages
 
 
 def _make_split(pixels: np.ndarray, labels: np.ndarray) -> Split:
@@ -259,7 +301,7 @@ def _read_idx(file: str, n_dimensions: int) -> np.ndarray:
             raise FileNotFoundError(f"data/{required} is missing: {remedy}")
     packed = (DATA / file).read_bytes()
     line = f"{hashlib.sha256(packed).hexdigest()}  {file}"
-    if line not in (DATA / "SHA256SUMS").read_text().splitlines():
+    if line not in (DATA / "SHA256SUMS").read_text("utf-8").splitlines():
         problem = "is damaged or cut short (its SHA-256 is not in data/SHA256SUMS)"
         raise ValueError(f"data/{file} {problem}: {remedy}")
     return _parse_idx(gzip.decompress(packed), n_dimensions)

@@ -81,14 +81,14 @@ def mlp(
     for width, kernel in zip(widths, kernels, strict=True):
         layers.append(
             keras.layers.Dense(
-                width,
+                int(width),
                 use_bias=not shifted,
                 kernel_initializer=kernel,
                 kernel_regularizer=kernel_regularizer,
             )
         )
         layers += [make[part]() for part in order if make[part]]
-    layers.append(keras.layers.Dense(classes, kernel_initializer=output_kernel))
+    layers.append(keras.layers.Dense(int(classes), kernel_initializer=output_kernel))
     return keras.Sequential(layers)
 
 
@@ -126,7 +126,7 @@ def convnet(
     for count in filters:
         layers.append(
             keras.layers.Conv2D(
-                count,
+                int(count),
                 3,
                 strides=2,
                 padding="same",
@@ -138,7 +138,7 @@ def convnet(
             layers.append(_normalization(normalization, momentum))
         layers.append(keras.layers.Activation(activation))
     return keras.Sequential(
-        [*layers, keras.layers.Flatten(), keras.layers.Dense(classes)]
+        [*layers, keras.layers.Flatten(), keras.layers.Dense(int(classes))]
     )
 
 
@@ -190,7 +190,7 @@ def resnet(
     def convolve(x, filters, size=3, strides=1, zero=False):
         drawn = keras.initializers.HeNormal()  # always: it keeps the others the same
         return keras.layers.Conv2D(
-            filters,
+            int(filters),
             size,
             strides=strides,
             padding="same",
@@ -235,7 +235,24 @@ def resnet(
     if preactivation:
         x = activate(x)
     x = keras.layers.GlobalAveragePooling2D()(x)
-    return keras.Model(inputs, keras.layers.Dense(classes)(x))
+    return keras.Model(inputs, keras.layers.Dense(int(classes))(x))
+
+
+def layers_of(model: keras.Model) -> list[keras.Layer]:
+    """Return a model and all layers in it, however they are nested."""
+    found: dict[int, keras.Layer] = {}
+
+    def visit(layer: keras.Layer) -> None:
+        if id(layer) in found:
+            return
+        found[id(layer)] = layer
+        for value in vars(layer).values():
+            for part in value if isinstance(value, list | tuple) else [value]:
+                if isinstance(part, keras.Layer):
+                    visit(part)
+
+    visit(model)
+    return list(found.values())
 
 
 def _check(*normalizations: Normalization) -> None:

@@ -30,6 +30,7 @@ _RESOLUTION = 150  # dots per inch of saved figures
 
 def use_style() -> None:
     """Set the project's figure style; call it once, at the top of a notebook."""
+    plt.rcdefaults()  # whatever a matplotlibrc in the reader's home says
     sns.set_theme(
         context="notebook",
         style="ticks",

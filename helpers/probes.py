@@ -5,6 +5,7 @@ of the images it is given. Nothing here but `reestimate` changes a model.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache, partial
 
 from helpers import quiet  # noqa: F401, I001  # isort: skip
@@ -12,6 +13,17 @@ import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+
+from helpers.models import layers_of
+
+ACTIVATIONS = (
+    keras.layers.Activation,
+    keras.layers.ReLU,
+    keras.layers.LeakyReLU,
+    keras.layers.PReLU,
+    keras.layers.ELU,
+)
+NO_KERNELS = ("alpha", "beta", "bias", "embeddings", "gamma")  # of whatever rank
 
 
 def reestimate(model: keras.Model, images: np.ndarray, *, dropout: bool = True) -> None:
@@ -27,33 +39,45 @@ def reestimate(model: keras.Model, images: np.ndarray, *, dropout: bool = True) 
     model : changed in place: its moving statistics alone.
     images : (n, ...) float32, usually the training images; n activations of every
         layer must fit in memory.
-    dropout : whether dropout layers are active, as in training, or not, as at
-        inference.
+    dropout : whether all other layers, dropout before all, act as in training, or as
+        at inference.
     """
-    changed = [
-        (layer, "momentum", layer.momentum)
-        for layer in _layers(model, keras.layers.BatchNormalization)
+    norms = [
+        layer
+        for layer in layers_of(model)
+        if isinstance(layer, keras.layers.BatchNormalization)
     ]
-    if not dropout:
-        changed += [
-            (layer, "rate", layer.rate)
-            for layer in _layers(model, keras.layers.Dropout)
-        ]
+    statistics = {id(variable) for norm in norms for variable in norm.variables}
+    others = [
+        (variable, variable.numpy())  # dropout counts what it draws
+        for variable in model.non_trainable_variables
+        if id(variable) not in statistics
+    ]
+    with ExitStack() as stack:
+        for norm in norms:
+            stack.enter_context(_averaging(norm))
+        model(images, training=dropout)
+    for variable, value in others:
+        variable.assign(value)
+
+
+@contextmanager
+def _averaging(norm: keras.layers.BatchNormalization) -> Iterator[None]:
+    """Let a layer train, and keep the plain average over its calls: often only one."""
+    call, momentum, calls = norm.call, norm.momentum, 0
+
+    def counted(*args, **kwargs):
+        nonlocal calls
+        calls += 1
+        norm.momentum = 1 - 1 / calls
+        return call(*args, **kwargs | {"training": True})
+
+    norm.call = counted
     try:
-        for layer, name, _ in changed:
-            setattr(layer, name, 0.0)
-        model(images, training=True)
+        yield
     finally:
-        for layer, name, value in changed:
-            setattr(layer, name, value)
-
-
-def _layers(model: keras.Model, kind: type) -> Iterator[keras.Layer]:
-    for layer in model.layers:
-        if isinstance(layer, kind):
-            yield layer
-        elif isinstance(layer, keras.Model):
-            yield from _layers(layer, kind)
+        norm.momentum = momentum
+        del norm.call
 
 
 def loss(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> float:
@@ -148,6 +172,8 @@ def covariate_shift(
 def activation_inputs(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """Inputs of the last hidden activation, as training computes them.
 
+    The activation may be a layer or stand in a layer, as in ``Dense(8, "relu")``.
+
     Returns
     -------
     (n, units) float32, normalized by the statistics of the images where the model
@@ -156,18 +182,18 @@ def activation_inputs(model: keras.Model, images: np.ndarray) -> np.ndarray:
     Raises
     ------
     ValueError
-        If the model has no activation layer.
+        If the model has no hidden activation.
     """
-    found = list(_layers(model, keras.layers.Activation))
-    if not found:
-        raise ValueError("the model has no Activation layer whose inputs to return")
-    return _inputs(model, found[-1])(images).numpy()
+    return _inputs(model)(images).numpy().astype(np.float32, copy=False)
 
 
 def _kernels(model: keras.Model) -> list[int]:
     """Positions of the kernels among the trainable variables."""
-    names = [variable.name for variable in model.trainable_variables]
-    return [index for index, name in enumerate(names) if name == "kernel"]
+    return [
+        index
+        for index, variable in enumerate(model.trainable_variables)
+        if len(variable.shape) > 1 and variable.name not in NO_KERNELS
+    ]
 
 
 def _weights(model: keras.Model) -> list[tf.Tensor]:
@@ -182,7 +208,7 @@ def _differentiate(model: keras.Model, weights, images, labels):
             weights, model.non_trainable_variables, images, training=True
         )
         value = keras.losses.sparse_categorical_crossentropy(
-            labels, logits, from_logits=True
+            labels, tf.cast(logits, tf.float32), from_logits=True
         )
         value = tf.reduce_mean(value)
     return value, tape.gradient(value, weights)
@@ -195,16 +221,48 @@ def _compiled(model: keras.Model) -> Callable:
 
 
 @lru_cache(maxsize=32)
-def _inputs(model: keras.Model, layer: keras.Layer) -> Callable:
-    part = keras.Model(model.inputs, layer.input)
-
+def _inputs(model: keras.Model) -> Callable:
     @tf.function
     def inputs(images):
-        return part.stateless_call(
-            part.trainable_variables,
-            part.non_trainable_variables,
-            images,
-            training=True,
-        )[0]
+        seen: list[tuple] = []  # inputs and outputs of activations, in order
+        with ExitStack() as stack:
+            for layer in layers_of(model):
+                inside = vars(layer).get("activation", keras.activations.linear)
+                if isinstance(layer, ACTIVATIONS):
+                    stack.enter_context(_watched(layer, "call", seen))
+                elif inside is not keras.activations.linear:
+                    stack.enter_context(_watched(layer, "activation", seen))
+            logits, _ = model.stateless_call(
+                model.trainable_variables,
+                model.non_trainable_variables,
+                images,
+                training=True,
+            )
+        hidden = [before for before, after in seen if after is not logits]
+        if not hidden:
+            raise ValueError("the model has no hidden activation: there are no inputs")
+        return hidden[-1]
 
     return inputs
+
+
+@contextmanager
+def _watched(layer: keras.Layer, name: str, seen: list[tuple]) -> Iterator[None]:
+    """Note what a function of a layer is given and returns."""
+    function, is_own = getattr(layer, name), name in vars(layer)
+    graph = tf.compat.v1.get_default_graph()
+
+    def watched(inputs, *args, **kwargs):
+        outputs = function(inputs, *args, **kwargs)
+        if inputs.graph is graph:  # and not in the loop of a recurrent layer
+            seen.append((inputs, outputs))
+        return outputs
+
+    setattr(layer, name, watched)
+    try:
+        yield
+    finally:
+        if is_own:
+            setattr(layer, name, function)
+        else:
+            delattr(layer, name)

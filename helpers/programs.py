@@ -9,7 +9,8 @@ starting weights of a network. This module alone knows about XLA.
 import json
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet, ref
@@ -18,6 +19,10 @@ from helpers import quiet  # noqa: F401, I001  # isort: skip
 import keras
 import numpy as np
 import tensorflow as tf
+
+from helpers import optimizers
+from helpers.models import layers_of
+from helpers.optimizers import Recipe, is_keras
 
 Builder = Callable[[], keras.Model]
 Weights = list[np.ndarray]
@@ -45,16 +50,38 @@ class Images:
 
 
 class Inference:
-    """A model's logits in inference mode, traced once for any number of images."""
+    """A model's logits in inference mode, traced once for any number of images.
+
+    Attributes
+    ----------
+    changes : positions of the model's variables that inference changes, as those of
+        recurrent dropout; ``None`` before the first image.
+    """
 
     def __init__(self, model: keras.Model, images: tf.TensorSpec):
         # Weakly, or the table of inferences would keep every model alive.
         there = ref(model)
         self.spec = images
+        self.changes: set[int] | None = None
+
+        def logits(images):
+            found = there()(images, training=False)
+            self._note_changes(there())
+            return found
+
         self.logits = tf.function(
-            lambda images: there()(images, training=False),
-            input_signature=None if _is_convolutional(model) else [images],
+            logits, input_signature=None if _is_convolutional(model) else [images]
         )
+
+    @tf.autograph.experimental.do_not_convert
+    def _note_changes(self, model: keras.Model) -> None:
+        handles = {id(handle) for handle, _ in _changes()}
+        positions = {
+            position
+            for position, variable in enumerate(model.variables)
+            if id(variable.value.handle) in handles
+        }
+        self.changes = (self.changes or set()) | positions
 
 
 def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
@@ -63,7 +90,8 @@ def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
     known = _inferences.get(model)
     if known is None or known.spec != _open(whole):
         known = Inference(model, _open(whole))
-    return tf.concat([known.logits(piece) for piece in _pieces(whole)], 0).numpy()
+    logits = tf.concat([known.logits(piece) for piece in _pieces(whole)], 0)
+    return logits.numpy().astype(np.float32, copy=False)
 
 
 class Network:
@@ -72,6 +100,7 @@ class Network:
     Attributes
     ----------
     starts : weights by seed, in the order of the model's variables.
+    output_shape : of the logits, ``None`` for the number of images.
     architecture : equal for networks whose programs are the same.
     """
 
@@ -80,6 +109,7 @@ class Network:
         self._builds, self._known = 0, False
         self._model: keras.Model | None = self._build(seed)
         start = _values(self._model)
+        self.output_shape = _output_shape(self._model, train.images)
         layers, self.architecture = _describe(self._model)
         if layers is None:  # nobody else's weights or program will do
             self.starts = {seed: start}
@@ -116,8 +146,12 @@ class Network:
                 "each time, as `lambda: helpers.models.mlp()` does"
             )
         _built.add(model)
-        if not model.built:
+        if model.built:
+            return model
+        if isinstance(model, keras.Sequential):
             model.build((None, *self.train.images.shape[1:]))
+        else:  # what a class does in its call is known by calling it
+            model(self.train.images[:1], training=False)
         return model
 
 
@@ -128,31 +162,64 @@ class Kind:
     architecture: str | object
     images: tf.TensorSpec
     labels: tf.TensorSpec
-    optimizer: str
+    optimizer: Any
     decays: bool
 
     @property
     def is_public(self) -> bool:
         """Whether another call's network and optimizer may be of this kind."""
-        return isinstance(self.architecture, str)
+        return isinstance(self.architecture, str) and isinstance(self.optimizer, str)
 
 
 class Program:
     """A model and its compiled training loop, started afresh for each run."""
 
     def __init__(
-        self, kind: Kind, model: keras.Model, optimizer: keras.optimizers.Optimizer
+        self,
+        kind: Kind,
+        model: keras.Model,
+        make: Callable[[], keras.optimizers.Optimizer],
     ):
-        self.kind, self.model, self.optimizer = kind, model, optimizer
-        optimizer.build(model.trainable_variables)
-        self.optimizer_start = [variable.numpy() for variable in optimizer.variables]
+        self.kind, self.model, self.make = kind, model, make
+        # An optimizer that copies weights when it is built copies these, and shows it.
+        for variable in model.trainable_variables:
+            variable.assign(tf.fill(variable.shape, tf.cast(np.nan, variable.dtype)))
+        self.optimizer = self._new_optimizer()
+        self.optimizer_start = _values(self.optimizer)
+        self.copies_weights = any(map(_holds_nan, self.optimizer_start))
+        known = {id(v) for v in [*model.trainable_variables, *self.optimizer.variables]}
+        for part in optimizers.contents(self.optimizer):
+            if (
+                tf.is_tensor(part)
+                and id(part) not in known
+                and _holds_nan(part.numpy())
+            ):
+                raise ValueError(
+                    f"the optimizer {type(self.optimizer).__name__} keeps copies of "
+                    "weights that are not its variables: let it make them by "
+                    "add_variable_from_reference"
+                )
+        finalizes = optimizers.finalizes(self.optimizer)
+        self.finals = model.trainable_variables if finalizes else []
+        self.state = list(model.non_trainable_variables)
         self.loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         # XLA's convolutions lose their threads inside a loop: there each update is a
         # program of its own, which was measured to be many times faster.
         in_loop = not _is_convolutional(model)
-        self._define(tf.function(self._update, jit_compile=True), in_loop)
+        self._define(tf.function(self._checked_update, jit_compile=True), in_loop)
         self.compiled: set[tuple[int, int, int]] = set()
+        self.refusal: str | None = None
         self.inference = _inferences[model] = Inference(model, kind.images)
+
+    def _new_optimizer(self) -> keras.optimizers.Optimizer:
+        optimizer = self.make()
+        # As `compile` does, or small gradients would vanish.
+        halves = self.model.dtype_policy.name == "mixed_float16"
+        scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        if halves and not scales:
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        optimizer.build(self.model.trainable_variables)
+        return optimizer
 
     def _define(self, update: Callable, jit_compile: bool) -> None:
         self.update = update
@@ -182,6 +249,10 @@ class Program:
             )
             self._define(self._update, jit_compile=False)
             self._first_steps(train, shapes)
+        except ValueError:
+            if self.refusal is None:
+                raise
+            raise ValueError(self.refusal) from None  # without TensorFlow's trace
 
     def _first_steps(self, train: Images, shapes: Sequence[tuple[int, int]]) -> None:
         # A real step, not none: the first is slow, and `restart` undoes it.
@@ -191,17 +262,34 @@ class Program:
                 self.advance(train, tf.zeros(shape, tf.int32), rates, 0, 1)
                 self.compiled.add((len(train), *shape))
 
-    def restart(self, start: Weights, optimizer: keras.optimizers.Optimizer) -> None:
+    def restart(self, start: Weights, rate: float | None) -> None:
         """Set weights and optimizer to what a newly built model would start with."""
-        for variable, value in zip(self.model.variables, start, strict=True):
-            variable.assign(value)
-        for variable, value in zip(
-            self.optimizer.variables, self.optimizer_start, strict=True
-        ):
-            variable.assign(value)
-        rate = optimizer.get_config()["learning_rate"]
-        if isinstance(rate, float):
+        _assign(self.model.variables, start)
+        if self.copies_weights:
+            self.optimizer_start = _values(self._new_optimizer())
+        _assign(self.optimizer.variables, self.optimizer_start)
+        if rate is not None:
             self.optimizer.learning_rate = rate
+
+    def finish(self) -> None:
+        """Leave the model as `fit` leaves it: with averaged weights, say."""
+        if self.finals:
+            self.optimizer.finalize_variable_values(self.finals)
+
+    @contextmanager
+    def finished(self, probed: bool) -> Iterator[None]:
+        """Measure the model as if training ended here, and go on as if it had not."""
+        state = self.state
+        if not probed and self.inference.changes is not None:  # often none: it is quick
+            variables = self.model.variables
+            state = [variables[position] for position in self.inference.changes]
+        changing = [*state, *self.finals]
+        before = [variable.numpy() for variable in changing]
+        self.finish()
+        try:
+            yield
+        finally:
+            _assign(changing, before)
 
     def advance(
         self,
@@ -233,8 +321,19 @@ class Program:
         with tf.GradientTape() as tape:
             loss = self.loss(labels, self.model(images, training=True))
             if self.model.losses:
-                loss += tf.add_n(self.model.losses)
-        self.optimizer.apply(tape.gradient(loss, variables), variables)
+                loss += tf.add_n(
+                    [tf.reduce_sum(tf.cast(x, loss.dtype)) for x in self.model.losses]
+                )
+            scaled = self.optimizer.scale_loss(loss)
+        self.optimizer.apply(tape.gradient(scaled, variables), variables)
+        return loss
+
+    def _checked_update(self, images, labels):
+        loss = self._update(images, labels)
+        known = [*self.model.variables, *self.model.metrics_variables]
+        self.refusal = _refusal(self.model, [*known, *self.optimizer.variables])
+        if self.refusal:
+            raise ValueError(self.refusal)
         return loss
 
     def score(self, split: Images) -> tuple[float, float]:
@@ -252,29 +351,23 @@ def _together(pieces, labels):
     return logits, loss(labels, logits)
 
 
-def take(
-    network: Network, optimizer: keras.optimizers.Optimizer, name: str, decays: bool
-) -> Program:
+def take(network: Network, recipe: Recipe, decays: bool) -> Program:
     """Return an idle program for a network and an optimizer, or else a new one.
 
-    It is the caller's alone until :func:`give_back`. `name` is equal for optimizers
-    that differ in nothing but a plain rate.
+    It is the caller's alone until :func:`give_back`.
     """
-    # What Keras does not know may differ in what it does not show.
-    shown = _is_keras(type(optimizer))
     kind = Kind(
-        network.architecture if shown else network,
+        network.architecture,
         _open(network.train.images),
         _open(network.train.labels),
-        name,
+        recipe.kind,
         decays,
     )
     for program in reversed(_idle):
         if program.kind == kind:
             del _idle[program]
             return program
-    own = type(optimizer).from_config(optimizer.get_config())
-    return Program(kind, network.new_model(), own)
+    return Program(kind, network.new_model(), recipe.make)
 
 
 def give_back(program: Program) -> None:
@@ -314,13 +407,14 @@ def _describe(model: keras.Model) -> tuple[str | None, str | object]:
     Keras' own, there is no text, and an architecture that equals no other.
     """
     nothing = None, object()
-    for layer in _all_layers(model):
+    for layer in layers_of(model):
         parts = [layer, *(part for part in vars(layer).values() if callable(part))]
-        if not all(map(_is_keras, parts)):
+        if not all(map(is_keras, parts)):
             return nothing
     try:
         config = keras.saving.serialize_keras_object(model)
-        names = {layer.name: index for index, layer in enumerate(_all_layers(model))}
+        policy = model.dtype_policy.name
+        names = {layer.name: index for index, layer in enumerate(layers_of(model))}
         variables = [
             (
                 list(variable.shape),
@@ -332,7 +426,7 @@ def _describe(model: keras.Model) -> tuple[str | None, str | object]:
             for variable in model.variables
         ]
         full, bare = (
-            json.dumps([_anonymous(config, names, initializers), variables])
+            json.dumps([policy, _anonymous(config, names, initializers), variables])
             for initializers in (True, False)
         )
     except (TypeError, ValueError, NotImplementedError):
@@ -369,21 +463,49 @@ def _numbered(value: Any, names: dict[str, int]) -> Any:
     return names.get(value, value) if isinstance(value, str) else value
 
 
-def _all_layers(model: keras.Model) -> list[keras.Layer]:
-    """Return a model and all layers in it, however they are nested."""
-    found: dict[int, keras.Layer] = {}
+def _changes() -> list[tuple[tf.Tensor, str]]:
+    """Variables that the graph being traced changes: handle, and where it does."""
+    return [
+        (outside, operation.name)
+        for outside, inside in tf.compat.v1.get_default_graph().captures
+        if outside.dtype == tf.resource
+        for operation in inside.consumers()
+        if operation.type != "ReadVariableOp"
+    ]
 
-    def visit(layer: keras.Layer) -> None:
-        if id(layer) in found:
-            return
-        found[id(layer)] = layer
-        for value in vars(layer).values():
-            for part in value if isinstance(value, list | tuple) else [value]:
-                if isinstance(part, keras.Layer):
-                    visit(part)
 
-    visit(model)
-    return list(found.values())
+def _draws() -> list[str]:
+    """Where the graph being traced draws random numbers that no variable decides."""
+    graph = tf.compat.v1.get_default_graph().as_graph_def()
+    parts = [graph.node, *(part.node_def for part in graph.library.function)]
+    return [
+        node.name
+        for nodes in parts
+        for node in nodes
+        if {"seed", "seed2"} <= node.attr.keys()
+    ]
+
+
+@tf.autograph.experimental.do_not_convert
+def _refusal(model: keras.Model, known: Sequence[keras.Variable]) -> str | None:
+    """Name what no run could start afresh in the update that is being traced.
+
+    That is a layer that draws random numbers, or changes variables, that are not the
+    model's.
+    """
+    handles = {id(variable.value.handle) for variable in known}
+    changes = [place for handle, place in _changes() if id(handle) not in handles]
+    places = _draws() + changes
+    if not places:
+        return None
+    names = {layer.name for layer in layers_of(model)}
+    layers = [part for part in places[0].split("/") if part in names]
+    return (
+        f"the layer {layers[-1] if layers else places[0]} draws random numbers or "
+        "changes variables that are not its own, so that no seed would fix a run: let "
+        "it hold what it changes as attributes, a keras.random.SeedGenerator for what "
+        "it draws with keras.random"
+    )
 
 
 def _is_convolutional(model: keras.Model) -> bool:
@@ -391,13 +513,24 @@ def _is_convolutional(model: keras.Model) -> bool:
     return any(len(variable.shape) >= 4 for variable in model.trainable_variables)
 
 
-def _is_keras(thing: Any) -> bool:
-    module = getattr(thing, "__module__", None) or type(thing).__module__
-    return module.partition(".")[0] == "keras"
+def _output_shape(model: keras.Model, images: tf.Tensor) -> tuple:
+    if not getattr(model, "outputs", None):  # of a class
+        whole = keras.KerasTensor((None, *images.shape[1:]), images.dtype.name)
+        return model.compute_output_spec(whole).shape
+    return model.outputs[0].shape
 
 
-def _values(model: keras.Model) -> Weights:
-    return [variable.numpy() for variable in model.variables]
+def _values(owner: keras.Model | keras.optimizers.Optimizer) -> Weights:
+    return [variable.numpy() for variable in owner.variables]
+
+
+def _assign(variables: Sequence[keras.Variable], values: Weights) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def _holds_nan(array: np.ndarray) -> bool:
+    return bool((array != array).any())
 
 
 def _equal(left: Weights | None, right: Weights) -> bool:

@@ -1,13 +1,16 @@
-"""Starts TensorFlow with its log silent, so that no notebook stores its messages.
+"""Starts TensorFlow with its log silent, and Keras with the settings it comes with.
 
-Import it before keras or TensorFlow: ``from helpers import quiet``. Helpers that need
-neither load without it.
+So no notebook stores TensorFlow's messages, nor depends on what the reader's
+``~/.keras/keras.json`` says. Import it before keras or TensorFlow: ``from helpers
+import quiet``. Helpers that need neither load without it.
 """
 
 import os
 from pathlib import Path
 
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ["KERAS_BACKEND"] = "tensorflow"
+for shortened in ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH"):  # training by `fit`
+    os.environ.pop(shortened, None)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
@@ -31,4 +34,18 @@ def _start_tensorflow_quietly() -> None:
             os.close(saved)
 
 
+def _set_keras_as_it_comes() -> None:
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        raise ImportError(
+            f"Keras was started on {keras.backend.backend()}, and the helpers need "
+            "TensorFlow: restart, and import helpers before keras"
+        )
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
+
+
 _start_tensorflow_quietly()
+_set_keras_as_it_comes()

@@ -5,7 +5,6 @@ The images stay in one tensor and an epoch's shuffled indices come in as one
 program. Models, layers, losses and optimizers are Keras' own.
 """
 
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,11 +19,14 @@ import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
-from helpers import programs
+from helpers import optimizers, programs
 from helpers.data import Dataset
+from helpers.optimizers import Choice, Recipe
 from helpers.programs import Builder, Images, Network, Program, predict
 
 __all__ = ["epoch_order", "pace", "predict", "sweep", "train"]
+
+SPLITS = ("train", "validation", "test")
 
 
 def epoch_order(seed: int, epoch: int, size: int) -> np.ndarray:
@@ -45,7 +47,7 @@ def train(
     epochs: int | None = None,
     updates: int | None = None,
     batch_size: int = 64,
-    optimizer: str | keras.optimizers.Optimizer = "adam",
+    optimizer: Choice = "adam",
     learning_rate: float | None = None,
     cosine_decay: bool = False,
     measure_every: int | None = None,
@@ -57,6 +59,10 @@ def train(
 ) -> pd.DataFrame:
     """Train every builder's model from every seed and measure as training goes.
 
+    A run takes the steps of a plain loop of ``model(images, training=True)`` and
+    ``optimizer.apply``, and its scores are of the weights that ``fit`` would end with.
+    Dropout's masks are those of ``fit(jit_compile=True)``.
+
     The runs are paired: for one seed all models see the same batches in the same
     order, and start from the same kernels where their builders allow. An epoch's
     last, smaller batch is trained too.
@@ -64,11 +70,12 @@ def train(
     Parameters
     ----------
     builders : name of each model and the function that builds it, returning logits.
-    dataset : train, validation and test images and labels.
+    dataset : train, validation and test images, and labels from 0 as whole numbers.
     seeds : one run of every model for each.
     epochs, updates : the budget of a run, one of the two.
     batch_size : images an update.
-    optimizer : a Keras optimizer or its name; copied, never changed.
+    optimizer : a Keras optimizer or its name; copied, never changed. Or a function
+        that makes one, where methods have set what no copy can show.
     learning_rate : replaces the optimizer's own.
     cosine_decay : let the rate fall from there to zero over the budget, along half a
         cosine (Loshchilov & Hutter 2017, equation 5), so that a run ends at rest.
@@ -103,7 +110,8 @@ def train(
     Raises
     ------
     ValueError
-        If an argument is out of range, before anything is trained.
+        If an argument is out of range, labels do not fit images or logits, or a layer
+        draws random numbers that no seed fixes, before anything is trained.
     """
     setting = {
         "epochs": epochs,
@@ -205,16 +213,13 @@ class _Plan:
     batch_size: int
     updates_per_epoch: int
     points: tuple[int, ...]
-    optimizer: keras.optimizers.Optimizer
+    recipe: Recipe
     rates: np.ndarray | None  # one for each update, if the rate decays
 
     @property
-    def kind(self) -> str:
-        """What a compiled program depends on: all of the optimizer but a plain rate."""
-        config = self.optimizer.get_config() | {"name": type(self.optimizer).__name__}
-        if isinstance(config["learning_rate"], float):
-            del config["learning_rate"]
-        return f"{config} {self.decays}"
+    def kind(self) -> tuple[Any, bool]:
+        """What a compiled program depends on."""
+        return self.recipe.kind, self.decays
 
     @property
     def decays(self) -> bool:
@@ -270,13 +275,14 @@ class _Run:
             "test": last,
         }
         scores = {}
-        for split, now in due.items():
-            loss = accuracy = np.nan
-            if now:
-                loss, accuracy = self.program.score(self.data[split])
-                self.diverged |= not np.isfinite(loss)
-            scores |= {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
-        found = {} if self.probe is None else self.probe(self.program.model)
+        with self.program.finished(self.probe is not None):
+            for split, now in due.items():
+                loss = accuracy = np.nan
+                if now:
+                    loss, accuracy = self.program.score(self.data[split])
+                    self.diverged |= not np.isfinite(loss)
+                scores |= {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
+            found = {} if self.probe is None else self.probe(self.program.model)
         self.rows.append(
             self.labels
             | {"epoch": updates / updates_per_epoch, "updates": updates}
@@ -311,29 +317,26 @@ def _study(
     seeds = [int(seed) for seed in seeds]
     if not isinstance(workers, Integral) or workers < 1:
         raise ValueError(f"workers must be a whole number from 1, not {workers}")
-    for split in ("train", "validation", "test"):
-        if not np.isfinite(getattr(dataset, split).images).all():
-            raise ValueError(
-                f"the {split} images hold NaN or infinity: clean them first"
-            )
+    _check_images(dataset)
     plans = [_plan(len(dataset.train), **setting) for setting in settings]
 
     data = {
         split: Images(getattr(dataset, split).images, getattr(dataset, split).labels)
-        for split in ("train", "validation", "test")
+        for split in SPLITS
     }
     networks = {
         name: Network(build, data["train"], seeds[0])
         for name, build in builders.items()
     }
+    _check_logits(networks, dataset)
     # One model cannot be trained twice at a time: a lone builder needs copies.
     copies = range(-(-min(workers, len(builders) * len(seeds)) // len(builders)))
-    held: dict[tuple[str, int, str], Program] = {}
+    held: dict[tuple, Program] = {}
     rows = []
     work = len(builders) * len(seeds) * sum(plan.total for plan in plans)
-    # On stdout and not left behind, the bar leaves no trace in a stored notebook.
+    # In a terminal alone (`disable=None`): a stored notebook would keep every stroke.
     with tqdm(
-        total=work, unit="update", file=sys.stdout, leave=False, delay=2, ncols=80
+        total=work, unit="update", disable=None, leave=False, delay=2, ncols=80
     ) as bar:
         for setting, plan in zip(settings, plans, strict=True):
             values = {key: setting.get(key) for key in columns}
@@ -341,7 +344,7 @@ def _study(
             for key in keys:
                 if key not in held:
                     held[key] = programs.take(
-                        networks[key[0]], plan.optimizer, plan.kind, plan.decays
+                        networks[key[0]], plan.recipe, plan.decays
                     )
             runs = [
                 _Run(
@@ -361,13 +364,14 @@ def _study(
             for start in range(0, len(runs), size):
                 together = runs[start : start + size]
                 for run in together:
-                    run.program.restart(run.network.starts[run.seed], plan.optimizer)
+                    run.program.restart(run.network.starts[run.seed], plan.recipe.rate)
                 if workers == 1:
                     _train(together, plan, bar)
                 else:
                     _train_side_by_side(together, plan, bar)
                 for run in together:
                     rows.append(run.rows)
+                    run.program.finish()
                     if at_end is not None:
                         at_end(run.model, run.seed, run.program.model)
     if at_end is None:  # else its models may be in somebody's hands
@@ -377,6 +381,46 @@ def _study(
     order = {name: position for position, name in enumerate(builders)}
     rows.sort(key=lambda run: order[run[0]["model"]])
     return pd.DataFrame([row for run in rows for row in run])
+
+
+def _check_images(dataset: Dataset) -> None:
+    """Refuse splits that cannot be trained on or scored."""
+    shape, dtype = dataset.train.images.shape[1:], dataset.train.images.dtype
+    for split in SPLITS:
+        images, labels = getattr(dataset, split).images, getattr(dataset, split).labels
+        if len(images) == 0:
+            raise ValueError(f"the {split} split has no images: give it at least one")
+        if images.shape[1:] != shape or images.dtype != dtype:
+            raise ValueError(
+                f"the {split} images are {images.dtype} of shape {images.shape[1:]}, "
+                f"those to train on {dtype} of shape {shape}: make them alike"
+            )
+        if not np.isfinite(images).all():
+            raise ValueError(
+                f"the {split} images hold NaN or infinity: clean them first"
+            )
+        if labels.shape != (len(images),):
+            raise ValueError(
+                f"the {split} labels have shape {labels.shape} for {len(images)} "
+                "images: give one an image, as `labels.ravel()` makes of a column"
+            )
+        if labels.dtype.kind not in "iu" or labels.min() < 0:
+            raise ValueError(
+                f"the {split} labels must be whole numbers from 0, not {labels.dtype} "
+                f"from {labels.min()}: number the classes"
+            )
+
+
+def _check_logits(networks: Mapping[str, Network], dataset: Dataset) -> None:
+    """Refuse networks that do not return a logit for each class."""
+    classes = 1 + max(int(getattr(dataset, split).labels.max()) for split in SPLITS)
+    for name, network in networks.items():
+        shape = network.output_shape
+        if len(shape) != 2 or shape[-1] < classes:
+            raise ValueError(
+                f"the model {name!r} returns shape {shape} for labels from 0 to "
+                f"{classes - 1}: let it return {classes} logits an image"
+            )
 
 
 def _prepare(
@@ -443,7 +487,7 @@ def _plan(
     epochs: int | None = None,
     updates: int | None = None,
     batch_size: int = 64,
-    optimizer: str | keras.optimizers.Optimizer = "adam",
+    optimizer: Choice = "adam",
     learning_rate: float | None = None,
     cosine_decay: bool = False,
     measure_every: int | None = None,
@@ -469,29 +513,23 @@ def _plan(
     ):
         if value is not None and (not isinstance(value, Integral) or value < 1):
             raise ValueError(f"{name} must be a whole number from 1, not {value}")
-    optimizer = _copy(optimizer)
-    if learning_rate is not None:
-        if not 0 < learning_rate < np.inf:
-            raise ValueError(f"learning_rate must be positive, not {learning_rate}")
-        try:
-            optimizer.learning_rate = learning_rate
-        except TypeError:
-            raise ValueError(
-                "the optimizer has a learning-rate schedule: leave learning_rate out"
-            ) from None
+    if learning_rate is not None and not 0 < learning_rate < np.inf:
+        raise ValueError(f"learning_rate must be positive, not {learning_rate}")
+    recipe = optimizers.recipe(optimizer, learning_rate)
+    batch_size = int(batch_size)
     per_epoch = -(-size // batch_size)
-    total = updates or epochs * per_epoch
-    every = measure_every or per_epoch
+    total = int(updates or epochs * per_epoch)
+    every = int(measure_every or per_epoch)
     points = (*range(every, total, every), total)
-    rates = _decay(optimizer, total) if cosine_decay else None
-    return _Plan(batch_size, per_epoch, points, optimizer, rates)
+    rates = _decay(recipe.rate, total) if cosine_decay else None
+    return _Plan(batch_size, per_epoch, points, recipe, rates)
 
 
-def _decay(optimizer: keras.optimizers.Optimizer, total: int) -> np.ndarray:
-    start = optimizer.get_config()["learning_rate"]
-    if not isinstance(start, float):
+def _decay(start: float | None, total: int) -> np.ndarray:
+    if start is None:
         raise ValueError(
-            "the optimizer has a learning-rate schedule: leave cosine_decay out"
+            "the optimizer has a learning-rate schedule, or several rates: leave "
+            "cosine_decay out"
         )
     schedule = keras.optimizers.schedules.CosineDecay(start, total)
     return schedule(np.arange(total, dtype=np.float32)).numpy()
@@ -501,16 +539,3 @@ def _padded(rates: np.ndarray, size: int) -> np.ndarray:
     """Return the first of the rates; a program's shapes are those of a whole epoch."""
     rates = rates[:size]
     return np.pad(rates, (0, size - len(rates)))
-
-
-def _copy(optimizer: str | keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
-    try:
-        found = keras.optimizers.get(optimizer)
-    except ValueError:
-        found = None
-    if found is None:
-        raise ValueError(
-            f"unknown optimizer {optimizer!r}: give a Keras optimizer or its name, "
-            "such as 'adam' or 'sgd'"
-        )
-    return type(found).from_config(found.get_config())

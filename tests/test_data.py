@@ -575,13 +575,53 @@ def damage_an_image(folder):
     (folder / "red" / "3.png").write_bytes(b"no picture")
 
 
+def cut_an_image(folder):
+    path = folder / "red" / "3.png"
+    path.write_bytes(path.read_bytes()[:40])
+
+
+def empty_an_image(folder):
+    (folder / "red" / "3.png").write_bytes(b"")
+
+
+def link_to_nowhere(folder):
+    (folder / "red" / "3.png").unlink()
+    (folder / "red" / "3.png").symlink_to("gone.png")
+
+
+def leave_notes_of_a_mac(folder):
+    (folder / "red" / "._3.png").write_bytes(b"\0\5\x16\7")
+
+
+def open_in_jupyter(folder):
+    (folder / "red" / ".ipynb_checkpoints").mkdir()
+    shutil.copy(folder / "red" / "3.png", folder / "red" / ".ipynb_checkpoints")
+
+
+def save_as_webp(folder):
+    for path in (folder / "red").iterdir():
+        path.rename(path.with_suffix(".webp"))
+
+
+def save_all_as_webp(folder):
+    for path in folder.glob("*/*.png"):
+        path.rename(path.with_suffix(".webp"))
+
+
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
         (shutil.rmtree, "There is no folder"),
-        (empty_a_class, "Class 'green' .* has 0 images: it needs at least 7"),
+        (empty_a_class, "Class 'green' .* has 0 images .*it needs at least 7"),
         (leave_one_class, "has 1 sub-folders: it needs one a class"),
-        (damage_an_image, "could not be read: remove what is damaged"),
+        (damage_an_image, r"red/3\.png could not be read \(Unknown image.*\): remove"),
+        (cut_an_image, r"red/3\.png could not be read \(.*PNG\): remove or replace it"),
+        (empty_an_image, r"red/3\.png could not be read \(it is empty\)"),
+        (link_to_nowhere, r"red/3\.png could not be read \(it links to what does not"),
+        (leave_notes_of_a_mac, r"red/\._3\.png is hidden, .*remove it"),
+        (open_in_jupyter, r"red/\.ipynb_checkpoints/3\.png is hidden"),
+        (save_as_webp, r"Class 'red' .* has 0 images \(JPEG, PNG, BMP, GIF\)"),
+        (save_all_as_webp, r"hold no images \(JPEG, PNG, BMP, GIF\)"),
     ],
 )
 def test_a_folder_that_cannot_be_used_says_why(photos, harm, message):
@@ -591,7 +631,52 @@ def test_a_folder_that_cannot_be_used_says_why(photos, harm, message):
     assert_one_sentence(caught.value)
 
 
-@pytest.mark.parametrize("share", [0, 0.5, -1])
+def test_the_first_of_several_damaged_images_is_named(photos):
+    for name in ("2.png", "7.png", "9.png"):
+        (photos / "red" / name).write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"red/2\.png could not be read"):
+        data.load_folder(photos)
+
+
+@pytest.mark.parametrize("name", [".ipynb_checkpoints", ".git"])
+def test_hidden_folders_are_no_classes(photos, name):
+    (photos / name).mkdir()
+    (photos / name / "1.png").write_bytes(b"no picture")
+    found = data.load_folder(photos, image_size=(6, 8))
+    assert found.class_names == ("blue", "red")
+    counts = np.bincount(np.concatenate([s.labels for s in splits_of(found)]))
+    assert list(counts) == [14, 28]
+
+
+def test_pixels_are_those_of_pil(photos):
+    from PIL import Image
+
+    found = data.load_folder(photos, image_size=(9, 12))
+    images = np.concatenate([split.images for split in splits_of(found)])
+    kept = {image.tobytes() for image in np.rint(images * 255).astype(np.uint8)}
+    assert kept == {
+        np.asarray(Image.open(path).convert("RGB")).tobytes()
+        for path in photos.glob("*/*.png")
+    }
+
+
+def splits_of(dataset):
+    return dataset.train, dataset.validation, dataset.test
+
+
+@pytest.mark.parametrize("size", [84, (84,), (84, 0), (84.0, 84), (84, "84"), None])
+def test_a_wrong_size_is_not_blamed_on_the_pictures(photos, size):
+    with pytest.raises(ValueError, match="image size must be height and width") as it:
+        data.load_folder(photos, image_size=size)
+    assert_one_sentence(it.value)
+
+
+def test_a_size_may_be_a_list_of_numpys_whole_numbers(photos):
+    found = data.load_folder(photos, image_size=[np.int64(6), np.int32(8)])
+    assert found.train.images.shape[1:] == (6, 8, 3)
+
+
+@pytest.mark.parametrize("share", [0, 0.5, -1, "0.1", None])
 def test_a_share_that_leaves_nothing_is_refused(photos, share):
     with pytest.raises(ValueError, match="between 0 and 0.5"):
         data.load_folder(photos, share=share)

@@ -1,5 +1,6 @@
 """Importing the helpers and training write nothing that a notebook would store."""
 
+import json
 import os
 import subprocess
 import sys
@@ -44,6 +45,54 @@ def test_nothing_is_written_on_import_or_in_training(tmp_path):
         "imported\ntrained\n",
         "heard\n",  # standard error is quiet, not closed
         0,
+    )
+
+
+SETTINGS = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from helpers import quiet
+import keras
+import numpy as np
+print(keras.backend.backend(), keras.config.floatx(), keras.config.epsilon())
+print(keras.config.image_data_format(), keras.layers.Dense(1).dtype)
+x = np.zeros((8, 1))
+model = keras.Sequential([keras.layers.Dense(1)])
+model.compile("sgd", "mse")
+model.fit(x, x, epochs=3, batch_size=2, verbose=0)
+print(int(model.optimizer.iterations), "updates")
+"""
+
+
+def test_the_readers_keras_settings_change_nothing(tmp_path):
+    wishes = {"floatx": "float64", "epsilon": 0.1, "backend": "jax"}
+    wishes["image_data_format"] = "channels_first"
+    (tmp_path / "keras.json").write_text(json.dumps(wishes), encoding="utf-8")
+    own = {"KERAS_HOME": str(tmp_path), "KERAS_BACKEND": "torch"}
+    own |= {"KERAS_MAX_EPOCHS": "1", "KERAS_MAX_STEPS_PER_EPOCH": "1"}
+    run = subprocess.run(
+        [sys.executable, "-c", SETTINGS],
+        env=os.environ | own,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout == (
+        "tensorflow float32 1e-07\nchannels_last float32\n12 updates\n"
+    )
+
+
+def test_a_keras_on_another_backend_is_refused(tmp_path):
+    script = "import types, sys\nkeras = types.ModuleType('keras')\n"
+    script += "keras.backend = types.SimpleNamespace(backend=lambda: 'jax')\n"
+    script += "sys.modules['keras'] = keras\nfrom helpers import quiet"
+    run = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True
+    )
+    last = run.stderr.strip().splitlines()[-1]
+    assert last == (
+        "ImportError: Keras was started on jax, and the helpers need TensorFlow: "
+        "restart, and import helpers before keras"
     )
 
 

@@ -82,31 +82,116 @@ def test_a_readme_without_the_place_is_named_and_nothing_is_written(copy):
     assert contents(copy) == before
 
 
-def set_up(folder: Path, url: str | None) -> subprocess.CompletedProcess:
+def set_up(folder: Path, url: str | None, **variables) -> subprocess.CompletedProcess:
     """Run the set-up cell in a folder, as Colab would."""
     source = next(iter(setup_cells(ROOT).values()))
+    source += "\nimport helpers; print(helpers.__file__)"
     environment = {key: os.environ[key] for key in os.environ if key != "BN_REPO_URL"}
+    environment |= ({} if url is None else {"BN_REPO_URL": url}) | variables
     return subprocess.run(
-        [sys.executable, "-I", "-c", f"{source}\nprint(quiet.__file__)"],
+        [sys.executable, "-I", "-c", source],
         cwd=folder,
-        env=environment | ({} if url is None else {"BN_REPO_URL": url}),
+        env=environment,
         capture_output=True,
         text=True,
     )
 
 
-def test_the_set_up_cell_clones_the_repository_once(tmp_path):
+@pytest.fixture
+def address(tmp_path):
+    """Return the address of a repository with the helpers."""
     source = tmp_path / "source"
     shutil.copytree(ROOT / "helpers", source / "helpers")
     who = ["-c", "user.name=A", "-c", "user.email=a@b"]
     for command in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "All"]):
         subprocess.run(["git", *command], cwd=source, check=True)
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    for url in (source.as_uri(), None):  # the second time it is there
-        run = set_up(empty, url)
-        assert run.returncode == 0, run.stderr
-        assert Path(run.stdout.strip()).is_relative_to(empty / "batch-normalization")
+    return source.as_uri()
+
+
+@pytest.fixture
+def empty(tmp_path):
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    return folder
+
+
+def assert_works(run, folder):
+    assert run.returncode == 0, run.stderr
+    assert Path(run.stdout.strip()).is_relative_to(folder)
+
+
+def assert_says(run, message):
+    assert (run.stdout, run.stderr.strip(), run.returncode) == ("", message, 1)
+
+
+def test_the_set_up_cell_clones_the_repository_once(address, empty):
+    for url in (address, None):  # the second time it is there
+        assert_works(set_up(empty, url), empty / "batch-normalization")
+
+
+def test_the_set_up_cell_knows_which_helpers_the_notebooks_import():
+    source = next(iter(setup_cells(ROOT).values()))
+    known = re.search(r'^HELPERS = "(.*)"$', source, re.MULTILINE)[1].split()
+    imported = {"quiet"}
+    for path in notebooks.find(ROOT / "notebooks"):
+        for cell in notebooks.code_cells(notebooks.read(path)):
+            found = re.findall(r"^from helpers import ([\w, ]+)", cell.source, re.M)
+            found += re.findall(r"^from helpers\.(\w+) import", cell.source, re.M)
+            imported |= {name for names in found for name in re.findall(r"\w+", names)}
+    assert known == sorted(imported - {"noqa"})
+
+
+def test_without_git_the_set_up_cell_names_it_and_works_afterwards(address, empty):
+    said = set_up(empty, address, PATH=str(empty))
+    assert_says(said, "Install git, or copy the repository here, then run again.")
+    assert_works(set_up(empty, address), empty / "batch-normalization")
+    shutil.move(empty / "batch-normalization", empty / "copied")
+    assert_works(set_up(empty / "copied", None, PATH=str(empty)), empty / "copied")
+
+
+def leave_what_git_writes_first(clone):
+    shutil.rmtree(clone / "helpers")
+
+
+def leave_half_the_files(clone):
+    for path in sorted((clone / "helpers").glob("[m-z]*.py")):
+        path.unlink()
+
+
+def leave_an_empty_folder(clone):
+    shutil.rmtree(clone)
+    clone.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("interrupt", "missing"),
+    [
+        (leave_what_git_writes_first, "claims"),
+        (leave_half_the_files, "models"),
+        (leave_an_empty_folder, "claims"),
+    ],
+)
+def test_half_a_clone_is_named_and_cloned_anew(address, empty, interrupt, missing):
+    clone = empty / "batch-normalization"
+    set_up(empty, address)
+    interrupt(clone)
+    said = f"{clone} lacks helpers/{missing}.py: delete that folder, then run again."
+    for _ in range(2):
+        assert_says(set_up(empty, address), said)
+    shutil.rmtree(clone)
+    assert_works(set_up(empty, address), clone)
+
+
+def test_an_old_copy_is_named_and_works_once_it_is_new(address, empty):
+    subprocess.run(["git", "clone", "-q", address, empty / "mine"], check=True)
+    old = empty / "mine" / "helpers" / "runs.py"
+    old.unlink()
+    inside = empty / "mine" / "notebooks"
+    inside.mkdir()
+    said = f"{empty / 'mine'} lacks helpers/runs.py: `git pull` there, then run again."
+    assert_says(set_up(inside, None), said)
+    subprocess.run(["git", "checkout", "-q", "."], cwd=empty / "mine", check=True)
+    assert_works(set_up(inside, None), empty / "mine")
 
 
 @pytest.mark.parametrize(

@@ -285,3 +285,15 @@ def test_each_stage_but_the_first_halves_the_image_and_doubles_the_maps():
 def test_convolutional_networks_name_an_unknown_normalization(build):
     with pytest.raises(ValueError, match="'group': choose None, 'batch', 'layer'"):
         build(normalization="group")
+
+
+def test_numbers_of_units_may_be_numpys():
+    two = np.int64(2)
+    dense = models.mlp(np.array([4, 3]), classes=two)
+    assert [layer.units for layer in dense.layers if hasattr(layer, "units")] == [
+        4,
+        3,
+        2,
+    ]
+    assert models.convnet([two], classes=two).output_shape == (None, 2)
+    assert models.resnet(np.array([1]), two, classes=two).output_shape == (None, 2)

@@ -1,6 +1,7 @@
 """What `pytest --nbval` compares: a wrong text fails, images, HTML and times do not."""
 
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 from nbformat import v4
 
-from tools import tables
+from tools import notebooks, tables
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -29,16 +30,16 @@ def notebook(path: Path, printed: str, shown: str) -> None:
     nbformat.write(v4.new_notebook(cells=cells), path)
 
 
-def nbval(folder: Path) -> str:
+def nbval(folder: Path, *options: str, **variables: str) -> str:
     """Run nbval as the repository does, on notebooks that lie elsewhere."""
-    command = [sys.executable, "-m", "pytest", "--nbval", "-p", "conftest", folder]
-    command += ["-p", "no:cacheprovider", "--rootdir", folder]
+    command = [sys.executable, "-m", "pytest", "--nbval", "-p", "conftest"]
+    command += ["-p", "no:cacheprovider", "--rootdir", folder, *(options or [folder])]
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    environment = os.environ | {"PYTHONPATH": path}
+    environment = os.environ | {"PYTHONPATH": path} | variables
     ended = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True
     )
-    return ended.stdout
+    return ended.stdout + ended.stderr
 
 
 def test_a_wrong_text_fails_and_a_right_one_passes(tmp_path):
@@ -47,6 +48,77 @@ def test_a_wrong_text_fails_and_a_right_one_passes(tmp_path):
     said = nbval(tmp_path)
     assert "2 failed, 2 passed" in said, said
     assert "right.ipynb" not in said.partition("short test summary")[2]
+
+
+def printing(path: Path, *cells: tuple[str, str]) -> None:
+    """Write a notebook of cells, each with what it is to print."""
+    found = []
+    for count, (source, printed) in enumerate(cells, 1):
+        output = v4.new_output("stream", name="stdout", text=printed)
+        outputs = [output] if printed else []
+        found.append(v4.new_code_cell(source, outputs=outputs, execution_count=count))
+    nbformat.write(v4.new_notebook(cells=found), path)
+
+
+TERMINAL = """
+import os, shutil
+from pathlib import Path
+Path("greek").write_text("γ")
+print(Path("greek").read_text("utf-8"))
+print(shutil.get_terminal_size().columns, "mine" in globals())
+print("inline" in os.environ["MPLBACKEND"])
+print(sorted({"NO_COLOR", "JUPYTER_COLUMNS"} & set(os.environ)))
+"""
+
+
+@pytest.mark.parametrize("columns", ["40", "200"])
+def test_the_readers_terminal_and_profile_change_nothing(tmp_path, columns):
+    start = tmp_path / "home" / ".ipython" / "profile_default" / "startup"
+    start.mkdir(parents=True)
+    (start / "00-mine.py").write_text("mine = print('good morning')")
+    printing(tmp_path / "right.ipynb", (TERMINAL, "γ\n80 False\nTrue\n[]\n"))
+    own = {"COLUMNS": columns, "JUPYTER_COLUMNS": columns, "NO_COLOR": "1"}
+    own |= {"MPLBACKEND": "agg", "HOME": str(tmp_path / "home")}
+    own |= {"IPYTHONDIR": str(tmp_path / "home" / ".ipython")}
+    own |= {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    said = nbval(tmp_path, **own)
+    assert "1 passed" in said, said
+
+
+COUNT = [("n = 0", ""), *(("n += 1; print(n)", f"{n}\n") for n in range(1, 6))]
+
+
+def test_notebooks_stay_whole_however_they_are_shared_out(tmp_path):
+    for name in ("one", "two", "three"):
+        printing(tmp_path / f"{name}.ipynb", *COUNT)
+    said = nbval(tmp_path, "-n", "2", str(tmp_path))
+    assert "18 passed" in said, said
+
+
+@pytest.mark.parametrize("choice", [["one.ipynb::Cell 3"], ["one.ipynb", "-k", "3"]])
+def test_a_choice_of_cells_is_refused_with_the_remedy(tmp_path, choice):
+    printing(tmp_path / "one.ipynb", *COUNT)
+    said = nbval(tmp_path, *choice)
+    assert (
+        "ERROR: a cell of one.ipynb needs those before it: choose whole notebooks, "
+        "without -k, --lf, --sw or ::Cell" in said
+    ), said
+    assert "NameError" not in said
+
+
+def test_what_is_copied_can_be_written_to(tmp_path):
+    plots = tmp_path / "plots"
+    (plots / "05").mkdir(parents=True)
+    (plots / "05" / "table.csv").write_text("x")
+    for path, mode in {plots / "05" / "table.csv": 0o444, plots / "05": 0o555}.items():
+        path.chmod(mode)
+    try:
+        with notebooks.scratch(tmp_path) as folder:
+            copies = [folder / "plots" / "05", folder / "plots" / "05" / "table.csv"]
+            assert all(path.stat().st_mode & stat.S_IWUSR for path in copies)
+            assert copies[1].read_text() == "x"
+    finally:
+        (plots / "05").chmod(0o755)
 
 
 TABLE = pd.DataFrame(

@@ -418,3 +418,12 @@ def test_a_forest_draws_every_claim_with_its_interval_over_the_margin():
     np.testing.assert_allclose(dots, [[4], [0], [-3]])
     top, bottom = axis.get_ylim()
     assert top > bottom  # the first claim stands at the top
+
+
+def test_the_style_is_the_same_whatever_the_reader_has_set():
+    with mpl.rc_context():
+        plotting.use_style()
+        clean = dict(mpl.rcParams)
+        mpl.rcParams.update({"savefig.bbox": "tight", "figure.figsize": (20, 2)})
+        plotting.use_style()
+        assert dict(mpl.rcParams) == clean

@@ -70,6 +70,166 @@ def test_statistics_without_dropout_are_those_of_the_network_without_it(images):
     assert [dropped.layers[index].rate for index in (4, 8)] == [0.5, 0.5]
 
 
+# --- layers of every kind, wherever they are -----------------------------------------
+
+
+@pytest.fixture
+def sequences():
+    return 4 + np.random.default_rng(0).random((50, 3, 8), dtype=np.float32)
+
+
+class Holder(keras.layers.Layer):
+    """Keeps its layers in a dictionary."""
+
+    def __init__(self):
+        super().__init__()
+        self.parts = {"norm": keras.layers.BatchNormalization()}
+
+    def call(self, images, training=None):
+        return self.parts["norm"](images, training=training)
+
+
+def classifier(*layers):
+    return keras.Sequential(
+        [keras.Input((3, 8)), *layers, keras.layers.Flatten(), keras.layers.Dense(4)]
+    )
+
+
+def norms(model):
+    kind = keras.layers.BatchNormalization
+    return [layer for layer in models.layers_of(model) if isinstance(layer, kind)]
+
+
+NESTED = {
+    "held": Holder,
+    "in a model in a model": lambda: keras.Sequential(
+        [keras.Sequential([keras.layers.BatchNormalization()])]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_batch_norm_is_found_wherever_it_is(sequences, name):
+    model = classifier(NESTED[name]())
+    probes.reestimate(model, sequences)
+    (norm,) = norms(model)
+    np.testing.assert_allclose(norm.moving_mean, sequences.mean((0, 1)), rtol=1e-5)
+    np.testing.assert_allclose(norm.moving_variance, sequences.var((0, 1)), rtol=1e-3)
+
+
+def test_a_layer_called_many_times_keeps_the_average_over_its_calls(sequences):
+    norm = keras.layers.BatchNormalization(momentum=0.9)
+    probes.reestimate(classifier(keras.layers.TimeDistributed(norm)), sequences)
+    np.testing.assert_allclose(norm.moving_mean, sequences.mean((0, 1)), rtol=1e-5)
+    expected = sequences.var(axis=0).mean(axis=0)
+    np.testing.assert_allclose(norm.moving_variance, expected, rtol=1e-3)
+    assert norm.momentum == 0.9
+
+
+DROPPING = {
+    "dropout": lambda: keras.layers.Dropout(0.5),
+    "spatial dropout": lambda: keras.layers.SpatialDropout1D(0.5),
+    "gaussian dropout": lambda: keras.layers.GaussianDropout(0.5),
+    "alpha dropout": lambda: keras.layers.AlphaDropout(0.5),
+    "gaussian noise": lambda: keras.layers.GaussianNoise(1.0),
+    "in a recurrent layer": lambda: keras.layers.GRU(
+        8, dropout=0.5, recurrent_dropout=0.5, return_sequences=True
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DROPPING)
+def test_dropout_of_every_kind_can_be_switched_off(sequences, name):
+    model = classifier(DROPPING[name](), keras.layers.BatchNormalization())
+    seeds = [v.numpy() for v in model.variables if "seed" in v.path]
+    inputs = np.array(model.layers[0](sequences, training=False), dtype=np.float64)
+    for variable, value in zip(
+        [v for v in model.variables if "seed" in v.path], seeds, strict=True
+    ):
+        variable.assign(value)
+    probes.reestimate(model, sequences, dropout=False)
+    (norm,) = norms(model)
+    np.testing.assert_allclose(norm.moving_mean, inputs.mean((0, 1)), rtol=1e-4)
+    np.testing.assert_allclose(norm.moving_variance, inputs.var((0, 1)), rtol=1e-3)
+    probes.reestimate(model, sequences)
+    assert not np.allclose(norm.moving_variance, inputs.var((0, 1)), rtol=0.01)
+    for variable, value in zip(
+        [v for v in model.variables if "seed" in v.path], seeds, strict=True
+    ):
+        np.testing.assert_array_equal(variable, value)
+
+
+ACTIVATIONS = {
+    "activation": lambda: keras.layers.Activation("tanh"),
+    "relu": keras.layers.ReLU,
+    "leaky relu": keras.layers.LeakyReLU,
+    "prelu": keras.layers.PReLU,
+    "elu": keras.layers.ELU,
+}
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_inputs_are_those_of_the_last_activation_of_every_kind(sequences, name):
+    make, dense = ACTIVATIONS[name], keras.layers.Dense(6)
+    model = classifier(
+        keras.layers.Flatten(), keras.layers.Dense(5), make(), dense, make()
+    )
+    x = np.array(keras.Sequential(model.layers[:3])(sequences))
+    expected = x @ dense.kernel.numpy() + dense.bias.numpy()
+    found = probes.activation_inputs(model, sequences)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert found.dtype == np.float32
+
+
+def test_an_activation_may_stand_in_a_layer_and_the_last_is_not_hidden(sequences):
+    model = keras.Sequential(
+        [
+            keras.Input((3, 8)),
+            keras.layers.GRU(5),
+            keras.layers.Dense(6, "gelu"),
+            keras.layers.Dense(4, "softmax"),
+        ]
+    )
+    dense = model.layers[1]
+    x = np.array(model.layers[0](sequences))
+    expected = x @ dense.kernel.numpy() + dense.bias.numpy()
+    found = probes.activation_inputs(model, sequences)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert dense.activation is keras.activations.gelu
+
+
+def test_an_activation_may_be_nested(sequences):
+    inner = keras.Sequential([keras.layers.Dense(6), keras.layers.ReLU()])
+    model = classifier(keras.layers.Flatten(), inner)
+    dense = inner.layers[0]
+    expected = sequences.reshape(50, -1) @ dense.kernel.numpy() + dense.bias.numpy()
+    found = probes.activation_inputs(model, sequences)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_gradients_are_those_of_kernels_of_every_name(sequences):
+    labels = np.arange(50, dtype=np.int32) % 4
+    model = classifier(
+        keras.layers.SeparableConv1D(5, 2),
+        keras.layers.PReLU(),
+        keras.layers.GRU(3, return_sequences=True),
+        keras.layers.LayerNormalization(),
+    )
+    names = ["depthwise_kernel", "pointwise_kernel", "kernel", "recurrent_kernel"]
+    kernels = [v for v in model.trainable_variables if v.name in names]
+    assert len(kernels) == 5
+    entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    with tf.GradientTape() as tape:
+        loss = entropy(labels, model(sequences, training=True))
+    slopes = tape.gradient(loss, kernels)
+    expected = [np.linalg.norm(slope) for slope in slopes]
+    found = probes.gradient_norms(model, sequences, labels)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    assert list(probes.covariate_shift(model, sequences, labels, 0.1)["kernel"]) == [
+        2, 3, 4, 5,
+    ]  # fmt: skip
+
+
 # --- gradients and losses, against closed forms --------------------------------------
 
 
@@ -201,7 +361,7 @@ def test_activation_inputs_are_those_of_the_last_hidden_layer(images):
 
 
 def test_a_model_without_activations_is_refused(images):
-    with pytest.raises(ValueError, match="no Activation layer"):
+    with pytest.raises(ValueError, match="no hidden activation"):
         probes.activation_inputs(models.mlp(()), images)
 
 

@@ -1,6 +1,7 @@
 """The report, the refresh and the pages they make, on tiny repositories."""
 
 import errno
+import os
 import re
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
+from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from helpers import claims
@@ -351,6 +353,72 @@ def test_makefile_lists_its_commands():
     ).stdout
     for target in ("report", "test", "lab", "refresh", ".venv"):
         assert f"make {target}" in help_text
+
+
+@pytest.fixture
+def house(tmp_path):
+    """Return a folder with the Makefile and an environment, finished and up to date."""
+    for name in ("Makefile", "constraints.txt", *notebooks.ROOT.glob("requirements*")):
+        shutil.copy(notebooks.ROOT / name, tmp_path)
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    (tmp_path / ".venv" / ".ready").touch()
+    return tmp_path
+
+
+def dry_run(house: Path, *targets: str) -> str:
+    """Return the commands that make would run."""
+    command = ["make", "-n", *targets]
+    return subprocess.run(
+        command, cwd=house, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_commands_outlive_a_move_of_the_folder(house):
+    # Scripts begin with the path of the folder that they were installed in.
+    said = dry_run(house, "lint", "unit", "notebooks", "lab", "report", "refresh")
+    assert set(re.findall(r"\.venv/bin/(\S+)", said)) == {"python"}
+
+
+def test_an_environment_whose_python_is_gone_is_made_anew(house):
+    assert "-m venv" not in dry_run(house, "lab")
+    (house / ".venv" / "bin" / "python").unlink()
+    (house / ".venv" / "bin" / "python").symlink_to(house / "gone")
+    assert "-m venv --clear .venv" in dry_run(house, "lab")
+
+
+def test_commands_speak_utf_8_whatever_the_terminal(house):
+    (house / "Makefile").open("a").write("speak:\n\t@$(PYTHON) -c \"print('γ')\"\n")
+    spoken = subprocess.run(
+        ["make", "-s", "speak", f"PYTHON={sys.executable}"],
+        cwd=house,
+        env=os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        capture_output=True,
+        check=True,
+    ).stdout
+    assert spoken.decode() == "γ\n"
+
+
+TRAIN = f"""
+import sys, time
+sys.path.insert(0, {str(notebooks.ROOT)!r})
+from helpers import data, models, training
+import numpy as np
+split = data.Split(np.zeros((8, 2, 2), "float32"), np.zeros(8, "int32"))
+tiny = data.Dataset("tiny", ("a", "b"), split, split, split)
+build = lambda: models.mlp((2,), input_shape=(2, 2), classes=2)
+def order(seed, epoch, size):
+    time.sleep(1.5)  # long enough for a bar to show
+    return training.epoch_order(seed, epoch, size)
+frame = training.train({{"m": build}}, tiny, seeds=[1], epochs=3, batch_size=8,
+                       order=order)
+"""
+
+
+def test_progress_leaves_no_trace_in_a_notebook():
+    nb = new_notebook(cells=[new_code_cell(TRAIN)])
+    NotebookClient(nb, kernel_name="python3", timeout=600).execute()
+    assert nb.cells[0].outputs == []
 
 
 def test_headlines_are_the_primary_claims_between_the_markers(tmp_path, monkeypatch):

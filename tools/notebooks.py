@@ -3,7 +3,6 @@
 import asyncio
 import os
 import re
-import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +16,7 @@ from nbclient.exceptions import CellControlSignal
 from nbformat import NotebookNode
 
 from tools import cores
+from tools import scratch as own
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -79,8 +79,7 @@ def scratch(root: Path) -> Iterator[Path]:
     with TemporaryDirectory(dir=build, prefix="run-") as name:
         folder = Path(name)
         (folder / "plots").mkdir()
-        if plots.exists():
-            shutil.copytree(plots, folder / "plots", dirs_exist_ok=True)
+        own.copy(plots, folder / "plots")
         yield folder
 
 
@@ -153,9 +152,9 @@ async def execute(
         on_cell_executed=lambda **_: on_cell(),
     )
     try:
-        # A progress bar would leave a trace on slow machines only.
-        here = {"BN_PLOTS": str(plots), "BN_RECORDS": str(plots), "TQDM_DISABLE": "1"}
-        await client.async_execute(env=os.environ | here)
+        here = {"BN_PLOTS": str(plots), "BN_RECORDS": str(plots)}
+        env = own.surroundings(os.environ, plots.parent) | here
+        await client.async_execute(env=env)
     except (CellControlSignal, RuntimeError) as error:
         name = getattr(error, "ename", type(error).__name__)
         value = str(getattr(error, "evalue", error)).strip().partition("\n")[0]

@@ -1,0 +1,176 @@
+"""Copies of optimizers that are true, or refused.
+
+Keras copies an optimizer by its configuration, which does not show what methods and
+attributes have set since. Whoever copies must know what was left behind.
+"""
+
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from helpers import quiet  # noqa: F401, I001  # isort: skip
+import keras
+
+Optimizer = keras.optimizers.Optimizer
+Choice = str | Optimizer | Callable[[], Optimizer]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to make an optimizer again and again.
+
+    Attributes
+    ----------
+    make : returns a new optimizer, its rate apart.
+    rate : the learning rate, where it is a plain number and no schedule.
+    kind : equal for recipes whose optimizers differ in nothing but a plain rate; a
+        text where the configuration shows all that the optimizer is.
+    """
+
+    make: Callable[[], Optimizer]
+    rate: float | None
+    kind: Any
+
+
+def recipe(choice: Choice, learning_rate: float | None = None) -> Recipe:
+    """Return how to make the chosen optimizer, with a rate in place of its own.
+
+    Parameters
+    ----------
+    choice : name of a Keras optimizer, an optimizer, or a function that makes one.
+    learning_rate : a positive number, or ``None`` for the optimizer's own.
+
+    Raises
+    ------
+    ValueError
+        If the choice is no optimizer or cannot be copied truly, or has a schedule in
+        the place of the rate.
+    """
+    if callable(choice):
+        make = choice
+        if not isinstance(make(), Optimizer) or make() is make():
+            raise ValueError(
+                f"the function {_name(choice)} must make a new Keras optimizer in each "
+                "call, as `lambda: keras.optimizers.Adam()` does"
+            )
+    else:
+        make = partial(copy, _get(choice))
+    optimizer = make()
+    if optimizer.built:
+        raise ValueError("the optimizer belongs to a model already: give a new one")
+    if learning_rate is not None:
+        if rate_of(optimizer) is None:
+            raise ValueError(
+                "the optimizer has a learning-rate schedule, or several rates: leave "
+                "learning_rate out"
+            )
+        optimizer.learning_rate = learning_rate
+    return Recipe(make, rate_of(optimizer), _kind(optimizer) or choice)
+
+
+def copy(optimizer: Optimizer) -> Optimizer:
+    """Return a new optimizer that will do what this one would.
+
+    Raises
+    ------
+    ValueError
+        If the optimizer holds what its configuration does not show.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"):  # what they say is said below
+            twin = type(optimizer).from_config(optimizer.get_config())
+    except Exception as error:  # each optimizer has its own
+        raise ValueError(_no_copy(optimizer, str(error).partition(".")[0])) from error
+    before, after = _state(optimizer), _state(twin)
+    hidden = [name for name in before if before[name] != after.get(name)]
+    if hidden:
+        raise ValueError(_no_copy(optimizer, f"its configuration lacks {hidden[0]}"))
+    return twin
+
+
+def rate_of(optimizer: Optimizer) -> float | None:
+    """Return the learning rate, where it is a plain number and no schedule."""
+    rate = getattr(optimizer, "learning_rate", None)
+    plain = any(rate is variable for variable in optimizer.variables)
+    return float(rate.numpy()) if plain else None
+
+
+def finalizes(optimizer: Optimizer) -> bool:
+    """Whether the weights that count are others than those being trained."""
+    own = type(optimizer).finalize_variable_values
+    return optimizer.use_ema or own is not Optimizer.finalize_variable_values
+
+
+def contents(optimizer: Optimizer) -> Iterator[Any]:
+    """Yield all that an optimizer and those within it hold, and these themselves."""
+    yield optimizer
+    for value in keras.tree.flatten(list(vars(optimizer).values())):
+        if isinstance(value, Optimizer):
+            yield from contents(value)
+        else:
+            yield value
+
+
+def is_keras(thing: Any) -> bool:
+    """Whether an object, or a class or function, is Keras' own."""
+    module = getattr(thing, "__module__", None) or type(thing).__module__
+    return module.partition(".")[0] == "keras"
+
+
+def _get(choice: str | Optimizer) -> Optimizer:
+    try:
+        found = keras.optimizers.get(choice)
+    except ValueError:
+        found = None
+    if found is None:
+        raise ValueError(
+            f"unknown optimizer {choice!r}: give a Keras optimizer, its name, such as "
+            "'adam' or 'sgd', or a function that makes one"
+        )
+    if found.built:
+        raise ValueError("the optimizer belongs to a model already: give a new one")
+    return found
+
+
+def _kind(optimizer: Optimizer) -> str | None:
+    """Describe a new optimizer by all but a plain rate, if that can be told."""
+    try:
+        twin = copy(optimizer)
+    except ValueError:
+        return None
+    if not all(is_keras(type(o)) for o in contents(twin) if isinstance(o, Optimizer)):
+        return None
+    if rate_of(twin) is not None:
+        twin.learning_rate = 0.0
+    return str(twin.get_config() | {"name": type(twin).__name__})
+
+
+def _state(thing: Any) -> dict[str, Any]:
+    """Return all attributes in a form that can be compared with those of a copy."""
+    return {
+        name: _text(value)
+        for name, value in vars(thing).items()
+        if not name.startswith("_self_")  # TensorFlow's notes on the others
+    }
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, Optimizer | keras.optimizers.schedules.LearningRateSchedule):
+        return _state(value)
+    if isinstance(value, list | tuple):
+        return [_text(part) for part in value]
+    return re.sub(r" at 0x\w+", "", repr(value))
+
+
+def _no_copy(optimizer: Optimizer, cause: str) -> str:
+    return (
+        f"the optimizer {_name(type(optimizer))} cannot be copied ({cause}): give a "
+        "function that makes it, as in `optimizer=make_optimizer`"
+    )
+
+
+def _name(thing: Any) -> str:
+    return getattr(thing, "__name__", repr(thing))

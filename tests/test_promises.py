@@ -1,0 +1,613 @@
+"""The trainer keeps Keras' promises: it trains as a plain loop of Keras' own steps."""
+
+from dataclasses import replace
+from functools import partial
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from helpers import optimizers, programs, training
+from helpers.data import Dataset, Split
+
+SEED, BATCH, UPDATES = 7, 16, 12
+
+
+def split(size: int, seed: int) -> Split:
+    """Noisy 4x4 images of four classes, which a network can learn."""
+    labels = np.arange(size, dtype=np.int32) % 4
+    prototypes = np.random.default_rng(0).random((4, 4, 4))
+    noise = 0.3 * np.random.default_rng(seed).normal(size=(size, 4, 4))
+    return Split((prototypes[labels] + noise).astype(np.float32), labels)
+
+
+# Four batches an epoch, and no rest to compile for.
+TINY = Dataset("tiny", tuple("abcd"), split(64, 1), split(32, 2), split(32, 3))
+
+
+def network(*layers, units=8):
+    """Make a builder of a normalized classifier with some layers before its last."""
+    return lambda: keras.Sequential(
+        [
+            keras.Input((4, 4)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(units, use_bias=False),
+            keras.layers.BatchNormalization(momentum=0.5),
+            *(layer() for layer in layers),
+            keras.layers.Dense(4),
+        ]
+    )
+
+
+def train(build, **options):
+    """Train one run; return its rows and the model it ends with, as arrays."""
+    kept = {}
+
+    def at_end(name, seed, model):
+        kept["weights"] = [variable.numpy() for variable in model.variables]
+        kept["logits"] = training.predict(model, TINY.test.images)
+
+    budget = {"seeds": [SEED], "updates": UPDATES, "batch_size": BATCH, "workers": 1}
+    frame = training.train(
+        {"m": build}, at_end=at_end, **{"dataset": TINY} | budget | options
+    )
+    return frame, kept["weights"], kept["logits"]
+
+
+def plain_loop(build, optimizer, *, seed=SEED, jit_compile=False):
+    """Do the same as `train` by a loop of Keras' own steps.
+
+    A random number is another where XLA draws it, hence `jit_compile`.
+    """
+    keras.utils.set_random_seed(seed)
+    model = build()
+    if not model.built:
+        model(TINY.train.images[:1], training=False)
+    optimizer.build(model.trainable_variables)
+    loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    def step(images, labels):
+        with tf.GradientTape() as tape:
+            loss = loss_of(labels, model(images, training=True))
+            for penalty in model.losses:
+                loss += tf.reduce_sum(tf.cast(penalty, loss.dtype))
+            scaled = optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled, model.trainable_variables)
+        optimizer.apply(gradients, model.trainable_variables)
+
+    if jit_compile:
+        step = tf.function(step, jit_compile=True)
+    orders = [training.epoch_order(seed, epoch, 64) for epoch in (1, 2, 3)]
+    for batch in np.concatenate(orders).reshape(UPDATES, BATCH):
+        step(TINY.train.images[batch], TINY.train.labels[batch])
+    optimizer.finalize_variable_values(model.trainable_variables)
+    return model
+
+
+def assert_equal_to_plain_loop(build, make, choice=None, jit_compile=False):
+    """Compare weights, logits and the frame's last score with those of the loop."""
+    frame, weights, logits = train(build, optimizer=choice or make())
+    model = plain_loop(build, make(), jit_compile=jit_compile)
+    expected = [variable.numpy() for variable in model.variables]
+    for mine, other in zip(weights, expected, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        logits, model(TINY.test.images, training=False), atol=1e-5
+    )
+    hits = logits.argmax(axis=1) == TINY.test.labels
+    assert frame["test_accuracy"].iloc[-1] == hits.mean()
+    return frame
+
+
+# --- optimizers ----------------------------------------------------------------------
+
+SCALED = {
+    "scaled loss": lambda: keras.optimizers.SGD(0.1, loss_scale_factor=128.0),
+    "loss scale optimizer": lambda: keras.optimizers.LossScaleOptimizer(
+        keras.optimizers.Adam(0.01)
+    ),
+    "averaged": lambda: keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.9),
+    "averaged and overwritten": lambda: keras.optimizers.SGD(
+        0.1, use_ema=True, ema_momentum=0.9, ema_overwrite_frequency=3
+    ),
+    "averaged inside": lambda: keras.optimizers.LossScaleOptimizer(
+        keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.9)
+    ),
+    "accumulated": lambda: keras.optimizers.Adam(0.01, gradient_accumulation_steps=2),
+    "free of schedules": lambda: keras.optimizers.ScheduleFreeAdamW(0.05),
+    "several": lambda: keras.optimizers.MultiOptimizer(
+        keras.optimizers.OptimizerMap(
+            keras.optimizers.SGD(0.1),
+            {".*kernel": keras.optimizers.Adam(0.01, use_ema=True)},
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SCALED)
+def test_an_optimizer_does_what_it_does_in_a_plain_loop(name):
+    assert_equal_to_plain_loop(network(), SCALED[name])
+
+
+def without_decay_of_shifts():
+    optimizer = keras.optimizers.AdamW(0.05, weight_decay=1.0)
+    optimizer.exclude_from_weight_decay(var_names=["beta", "bias"])
+    return optimizer
+
+
+def late_start():
+    schedule = keras.optimizers.schedules.PolynomialDecay(0.3, 16)
+    optimizer = keras.optimizers.SGD(schedule)
+    optimizer.iterations.assign(8)
+    return optimizer
+
+
+@pytest.mark.parametrize("make", [without_decay_of_shifts, late_start])
+def test_what_methods_set_is_kept_by_a_function_and_refused_in_a_copy(make):
+    assert_equal_to_plain_loop(network(), make, choice=make)
+    with pytest.raises(ValueError, match=r"cannot be copied .*give a function"):
+        train(network(), optimizer=make())
+
+
+def test_a_function_whose_optimizer_hides_something_shares_no_program():
+    plain = partial(keras.optimizers.AdamW, 0.05, weight_decay=1.0)
+    settings = [{"optimizer": choice} for choice in (plain, without_decay_of_shifts)]
+    common = {"seeds": [SEED], "updates": 4, "batch_size": BATCH, "workers": 1}
+    swept = training.sweep({"m": network()}, TINY, settings, **common)
+    for setting in settings:
+        programs.clear()
+        alone = training.train({"m": network()}, TINY, **setting, **common)
+        chosen = swept[swept["optimizer"] == setting["optimizer"]]
+        assert list(chosen["test_loss"]) == list(alone["test_loss"])
+    assert swept["test_loss"].nunique() == 2
+
+
+def test_a_grid_over_a_function_compiles_once(monkeypatch):
+    made = []
+    init = programs.Program.__init__
+    monkeypatch.setattr(
+        programs.Program,
+        "__init__",
+        lambda program, *arguments: made.append(program) or init(program, *arguments),
+    )
+    rates = [{"learning_rate": rate} for rate in (0.01, 0.1)]
+    common = {"seeds": [1], "updates": 4, "batch_size": BATCH, "workers": 1}
+    common |= {"optimizer": without_decay_of_shifts}
+    swept = training.sweep({"m": network(units=5)}, TINY, rates, **common)
+    assert len(made) == 1
+    assert swept["test_loss"].nunique() == 2
+
+
+@pytest.mark.parametrize("seed", [8, 9])
+def test_what_an_optimizer_starts_from_is_its_own_seeds(seed):
+    make = SCALED["free of schedules"]
+    ends = {}
+
+    def at_end(name, seed, model):
+        ends[seed] = [variable.numpy() for variable in model.variables]
+
+    common = {"updates": UPDATES, "batch_size": BATCH, "optimizer": make()}
+    training.train({"m": network()}, TINY, seeds=[SEED, seed], at_end=at_end, **common)
+    expected = plain_loop(network(), make(), seed=seed).variables
+    for mine, other in zip(ends[seed], expected, strict=True):
+        np.testing.assert_allclose(mine, other.numpy(), rtol=1e-5, atol=1e-5)
+
+
+class Anchored(keras.optimizers.SGD):
+    """Pulls weights back to where they started, and remembers where in a tensor."""
+
+    def build(self, variables):
+        super().build(variables)
+        self.anchors = [tf.identity(variable) for variable in variables]
+
+
+def test_an_optimizer_that_hides_copies_of_weights_is_refused():
+    with pytest.raises(ValueError, match="Anchored keeps copies of weights"):
+        train(network(), optimizer=Anchored(0.1))
+
+
+def built():
+    optimizer = keras.optimizers.SGD(0.1)
+    optimizer.build([keras.Variable(1.0)])
+    return optimizer
+
+
+ONE = keras.optimizers.SGD(0.1)
+NO_OPTIMIZERS = {
+    "an optimizer of another model": (built(), "belongs to a model"),
+    "a function that makes such": (built, "belongs to a model"),
+    "one optimizer again and again": (lambda: ONE, "a new Keras optimizer"),
+    "a function of something else": (lambda: 0.1, "a new Keras optimizer"),
+    "a rate by a function": (keras.optimizers.SGD(lambda: 0.1), "give a function"),
+}
+
+
+@pytest.mark.parametrize("name", NO_OPTIMIZERS)
+@pytest.mark.filterwarnings("error")
+def test_no_optimizer_is_trained_with_that_cannot_be_made_anew(name):
+    choice, said = NO_OPTIMIZERS[name]
+    with pytest.raises(ValueError, match=said):
+        train(lambda: pytest.fail("a model was built"), optimizer=choice)
+
+
+@pytest.mark.parametrize("option", [{"learning_rate": 0.1}, {"cosine_decay": True}])
+def test_several_rates_are_not_replaced_by_one(option):
+    with pytest.raises(ValueError, match=f"leave {next(iter(option))} out"):
+        train(network(), optimizer=SCALED["several"](), **option)
+
+
+def test_a_rate_reaches_the_optimizer_inside_another():
+    inside = partial(keras.optimizers.LossScaleOptimizer, keras.optimizers.SGD(0.9))
+    frame, *_ = train(network(), optimizer=inside(), learning_rate=0.05)
+    plain, *_ = train(network(), optimizer="sgd", learning_rate=0.05)
+    np.testing.assert_allclose(frame["test_loss"], plain["test_loss"], rtol=1e-5)
+
+
+NAMES = [
+    *("SGD", "RMSprop", "Adam", "AdamW", "Adadelta", "Adagrad", "Adamax"),
+    *("Adafactor", "Nadam", "Ftrl", "Lion", "Lamb", "Muon"),
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_keras_optimizer_can_be_copied(name):
+    kind = getattr(keras.optimizers, name, None)
+    if kind is None:
+        pytest.skip("this Keras has no such optimizer")
+    first, second = (optimizers.recipe(choice) for choice in (kind(), kind))
+    assert first.kind == second.kind
+    assert first.rate == second.rate == pytest.approx(float(kind().learning_rate))
+    assert isinstance(first.kind, str)
+
+
+# --- what `fit` does at the end ------------------------------------------------------
+
+
+def test_scores_are_of_the_averaged_weights_and_training_is_not():
+    make = SCALED["averaged"]
+    often = assert_equal_to_plain_loop(network(), make)
+    seldom, *_ = train(network(), optimizer=make(), measure_every=UPDATES)
+    columns = ["test_loss", "validation_loss", "train_loss"]
+    last, only = often[columns].iloc[-1], seldom[columns].iloc[-1]
+    pd.testing.assert_series_equal(last, only, check_names=False, check_exact=True)
+
+    # The first epoch's score is of what training would have ended with there.
+    first, *_ = train(network(), optimizer=make(), updates=4)
+    assert first["validation_loss"].iloc[0] == often["validation_loss"].iloc[0]
+
+
+def test_probes_see_what_is_scored():
+    def probe(model):
+        logits = training.predict(model, TINY.validation.images)
+        return {"seen": np.mean(logits.argmax(axis=1) == TINY.validation.labels)}
+
+    frame, *_ = train(network(), optimizer=SCALED["averaged"](), probe=probe)
+    assert list(frame["seen"]) == list(frame["validation_accuracy"])
+
+
+# --- state and randomness of layers --------------------------------------------------
+
+
+class Counted(keras.layers.Layer):
+    """Counts its calls, in inference mode too, and weighs its inputs by them."""
+
+    def build(self, shape):
+        self.count = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+    def call(self, images):
+        self.count.assign_add(1.0)
+        return images * (1 + 0.1 * keras.ops.sin(self.count))
+
+
+RECURRENT = (
+    partial(keras.layers.Reshape, (2, 4)),
+    partial(keras.layers.GRU, 4, dropout=0.3, recurrent_dropout=0.2),
+)
+STATEFUL = {"recurrent": RECURRENT, "counted": (Counted,)}
+
+
+@pytest.mark.parametrize("name", STATEFUL)
+def test_measuring_leaves_the_state_of_layers_as_it_was(name):
+    build = network(*STATEFUL[name])
+    _, often, _ = train(build, measure_every=1)
+    _, seldom, _ = train(build, measure_every=UPDATES)
+    for mine, other in zip(often, seldom, strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
+def test_a_probe_may_change_moving_statistics():
+    def probe(model):
+        model(TINY.train.images, training=True)
+        return {}
+
+    _, probed, _ = train(network(), probe=probe, measure_every=2)
+    _, plain, _ = train(network())
+    for mine, other in zip(probed, plain, strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
+class Noise(keras.layers.Layer):
+    """Adds noise in training, drawn in some way."""
+
+    def __init__(self, draw):
+        super().__init__(name="noise")
+        self.draw = draw
+
+    def call(self, images, training=None):
+        return images + self.draw(keras.ops.shape(images)) if training else images
+
+
+class Outer(keras.layers.Layer):
+    """Holds a layer that draws."""
+
+    def __init__(self):
+        super().__init__(name="outer")
+        self.inner = Noise(keras.random.normal)
+
+    def call(self, images, training=None):
+        return self.inner(images, training=training)
+
+
+def in_a_branch(shape):
+    zeros = tf.zeros(shape)
+    return tf.cond(tf.size(zeros) > 0, lambda: tf.random.normal(shape), lambda: zeros)
+
+
+class Drifting(keras.layers.Layer):
+    """Changes a variable that Keras does not know."""
+
+    def __init__(self):
+        super().__init__(name="drifting")
+        self.drift = tf.Variable(0.0)
+
+    def call(self, images):
+        self.drift.assign_add(1.0)
+        return images + self.drift
+
+
+HIDDEN = {
+    "noise": partial(Noise, keras.random.normal),
+    "noise by TensorFlow": partial(Noise, tf.random.normal),
+    "noise in a branch": partial(Noise, in_a_branch),
+    "noise from a generator": partial(
+        Noise, lambda shape: tf.random.Generator.from_seed(1).normal(shape)
+    ),
+    "noise within": Outer,
+    "drifting": Drifting,
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_a_layer_whose_randomness_no_seed_fixes_is_refused_by_name(name):
+    with pytest.raises(ValueError, match=f"the layer .*{name.split()[0]}"):
+        train(network(HIDDEN[name]))
+
+
+class OwnNoise(Noise):
+    """Adds noise of its own generator in training."""
+
+    def __init__(self):
+        super().__init__(None)
+        self.generator = keras.random.SeedGenerator()
+        self.draw = partial(keras.random.normal, seed=self.generator)
+
+
+class Constant(keras.layers.Layer):
+    """Reads a variable that Keras does not know, and never changes it."""
+
+    def __init__(self):
+        super().__init__()
+        self.factor = tf.Variable(2.0)
+
+    def call(self, images):
+        return self.factor * images
+
+
+class Watched(keras.layers.Layer):
+    """Keeps a metric, which decides nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.mean = keras.metrics.Mean()
+
+    def call(self, images):
+        self.mean.update_state(images)
+        return images
+
+
+RANDOM = {
+    "own noise": (OwnNoise,),
+    "dropout": (partial(keras.layers.Dropout, 0.3),),
+    "gaussian noise": (partial(keras.layers.GaussianNoise, 0.3),),
+    "recurrent": RECURRENT,
+    "penalty": (partial(keras.layers.ActivityRegularization, 0.1),),
+    "constant": (Constant,),
+    "watched": (Watched,),
+}
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_a_layer_that_holds_what_it_changes_trains_as_in_a_plain_loop(name):
+    make = partial(keras.optimizers.SGD, 0.1)
+    draws = name in ("own noise", "dropout", "gaussian noise", "recurrent")
+    assert_equal_to_plain_loop(network(*RANDOM[name]), make, jit_compile=draws)
+
+
+def test_a_run_is_the_same_whichever_ran_before_and_beside_it():
+    builders = {"noise": network(OwnNoise), "recurrent": network(*RECURRENT)}
+    common = {"updates": 4, "batch_size": BATCH}
+    frames = [
+        training.train(builders, TINY, seeds=seeds, workers=workers, **common)
+        for seeds, workers in [([1, 2], 2), ([2, 1], 1)]
+    ]
+    left, right = (
+        frame.drop(columns="seconds").sort_values(["model", "seed"]) for frame in frames
+    )
+    pd.testing.assert_frame_equal(
+        left.reset_index(drop=True), right.reset_index(drop=True), check_exact=True
+    )
+
+
+# --- models of every make ------------------------------------------------------------
+
+
+class Subclassed(keras.Model):
+    """Shows its layers in its call alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.hidden = keras.layers.Dense(8, activation="relu")
+        self.norm = keras.layers.BatchNormalization(momentum=0.5)
+        self.last = keras.layers.Dense(4)
+
+    def call(self, images, training=None):
+        flat = keras.ops.reshape(images, (-1, 16))
+        return self.last(self.norm(self.hidden(flat), training=training))
+
+
+class Silent(Subclassed):
+    """Does not take `training`; its layers hear of it all the same."""
+
+    def call(self, images):
+        flat = keras.ops.reshape(images, (-1, 16))
+        return self.last(self.norm(self.hidden(flat)))
+
+
+@pytest.mark.parametrize("build", [Subclassed, Silent])
+@pytest.mark.filterwarnings("error")
+def test_models_that_a_call_builds(build):
+    assert_equal_to_plain_loop(build, partial(keras.optimizers.Adam, 0.01))
+
+
+# --- labels and images ---------------------------------------------------------------
+
+L = TINY.train.labels
+BROKEN = {
+    "a column of labels": ({"labels": L[:, None].copy()}, r"ravel"),
+    "one-hot labels": ({"labels": np.eye(4, dtype=int)[L]}, "shape"),
+    "too few labels": ({"labels": L[:-1].copy()}, "63"),
+    "labels of numbers with a point": ({"labels": L.astype(float)}, "float64"),
+    "negative labels": ({"labels": L - 1}, "from 0"),
+    "no images": (
+        {"labels": L[:0].copy(), "images": TINY.train.images[:0].copy()},
+        "no images",
+    ),
+    "images of another shape": (
+        {"images": np.zeros((64, 5, 4), np.float32)},
+        "make them alike",
+    ),
+    "images of another dtype": ({"images": np.zeros((64, 4, 4))}, "make them alike"),
+}
+
+
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+@pytest.mark.parametrize("name", BROKEN)
+def test_labels_and_images_are_checked_before_a_model_is_built(name, part):
+    changes, said = BROKEN[name]
+    broken = replace(TINY, **{part: replace(TINY.train, **changes)})
+    with pytest.raises(ValueError, match=said):
+        train(lambda: pytest.fail("a model was built"), dataset=broken)
+
+
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+def test_labels_beyond_the_logits_are_refused(part):
+    broken = replace(TINY, **{part: replace(TINY.train, labels=L + 1)})
+    with pytest.raises(ValueError, match="'m' returns shape .*let it return 5 logits"):
+        train(network(), dataset=broken)
+
+
+def test_logits_of_another_shape_are_refused():
+    build = lambda: keras.Sequential([keras.Input((4, 4)), keras.layers.Dense(4)])  # noqa: E731
+    with pytest.raises(ValueError, match="let it return 4 logits an image"):
+        train(build)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.uint32])
+def test_labels_may_be_whole_numbers_of_any_kind(dtype):
+    changed = {
+        part: replace(
+            getattr(TINY, part), labels=getattr(TINY, part).labels.astype(dtype)
+        )
+        for part in ("train", "validation", "test")
+    }
+    frame, *_ = train(network(), dataset=replace(TINY, **changed))
+    plain, *_ = train(network())
+    assert list(frame["validation_loss"]) == list(plain["validation_loss"])
+
+
+def test_whole_numbers_may_be_numpys():
+    names = ("updates", "batch_size", "measure_every", "workers")
+    sizes = dict(zip(names, (8, 16, 2, 1), strict=True))
+    theirs = {name: np.int64(size) for name, size in sizes.items()}
+    columns = ["updates", "validation_loss"]
+    frames = [train(network(), **options)[0][columns] for options in (sizes, theirs)]
+    pd.testing.assert_frame_equal(*frames, check_exact=True)
+    *_, epochs = train(network(), updates=None, epochs=np.int32(3))
+    *_, updates = train(network())
+    np.testing.assert_array_equal(epochs, updates)
+
+
+# --- policies of precision -----------------------------------------------------------
+
+
+def deep():
+    """Eight layers of small gradients, which halves alone would lose."""
+    hidden = [keras.layers.Dense(16, activation="sigmoid") for _ in range(8)]
+    ends = [keras.layers.Flatten(), *hidden, keras.layers.Dense(4)]
+    return keras.Sequential([keras.Input((4, 4)), *ends])
+
+
+def fitted(build, optimizer):
+    """Weights by Keras' `fit` on the batches of `train`."""
+    keras.utils.set_random_seed(SEED)
+    model = build()
+    start = [variable.numpy() for variable in model.trainable_variables]
+    model.compile(
+        optimizer,
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=True,
+    )
+    orders = [training.epoch_order(SEED, epoch, 64) for epoch in (1, 2, 3)]
+    order = np.concatenate(orders)
+    model.fit(
+        TINY.train.images[order],
+        TINY.train.labels[order],
+        batch_size=BATCH,
+        shuffle=False,
+        verbose=0,
+    )
+    return start, [variable.numpy() for variable in model.trainable_variables]
+
+
+@pytest.fixture
+def policy(request):
+    keras.config.set_dtype_policy(request.param)
+    yield request.param
+    keras.config.set_dtype_policy("float32")
+
+
+@pytest.mark.parametrize(
+    "policy", ["mixed_float16", "mixed_bfloat16", "float64"], indirect=True
+)
+def test_policies_of_precision_are_those_of_fit(policy):
+    make = partial(keras.optimizers.SGD, 0.5)
+    _, weights, logits = train(deep, optimizer=make())
+    start, expected = fitted(deep, make())
+    kernel = 0  # the first kernel, whose gradient is the smallest
+    change, theirs = weights[kernel] - start[kernel], expected[kernel] - start[kernel]
+    error = np.linalg.norm(change - theirs) / np.linalg.norm(theirs)
+    assert error < {"mixed_bfloat16": 0.2}.get(policy, 0.02)
+    assert logits.dtype == np.float32
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16"], indirect=True)
+def test_a_policy_shares_no_program_with_another(policy):
+    halves, *_ = train(network())
+    keras.config.set_dtype_policy("float32")
+    singles, *_ = train(network())
+    programs.clear()
+    again, *_ = train(network())
+    assert list(singles["validation_loss"]) == list(again["validation_loss"])
+    assert list(singles["validation_loss"]) != list(halves["validation_loss"])
