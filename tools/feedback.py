@@ -6,6 +6,8 @@ One sheet of all essays, to be filled in; a page a student; and the totals.
 import csv
 import html
 import io
+import logging
+import re
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -42,6 +44,7 @@ pre { overflow-x: auto; background: #f6f6f6; padding: .5em; margin: .3em 0 }
 img { max-width: 100% }
 .jp-InputPrompt, .jp-OutputPrompt, .prompt { display: none }
 """
+PICTURE = re.compile(r"data:image/(png|jpeg);base64,[A-Za-z0-9+/=\s]+")
 # Even if a tag came through, the page could neither run nor load anything.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
@@ -233,6 +236,7 @@ def body(notebook: str) -> str:
         cell.outputs = [
             shown for output in cell.outputs if (shown := _harmless(output))
         ]
+    logging.getLogger("traitlets").setLevel(logging.ERROR)  # students' alt texts
     exporter = HTMLExporter(template_name="basic", sanitize_html=True)
     exporter.register_preprocessor(
         "nbconvert.preprocessors.CoalesceStreamsPreprocessor", enabled=True

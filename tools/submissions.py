@@ -1,11 +1,10 @@
 """Finds the notebooks that students handed in, and their texts in them."""
 
 import io
-import json
 import re
 import unicodedata
 import zipfile
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -16,6 +15,7 @@ from tools import assignment, notebooks
 
 LARGEST = 50 * 2**20  # bytes of a notebook
 IGNORED = ("__MACOSX", ".ipynb_checkpoints")
+EMPTY = ".folder"  # stands for a folder itself: a student without any file is seen
 HEADING = re.compile(r"^#+ .*$", re.MULTILINE)
 
 
@@ -32,9 +32,9 @@ class Submission:
 @dataclass(frozen=True)
 class _File:
     path: PurePosixPath  # below the folder, or the archive, of all submissions
-    changed: float | tuple
+    changed: float | tuple[int, ...]
     size: int
-    read: callable
+    read: Callable[[], bytes]
 
 
 def find(place: Path) -> list[Submission]:
@@ -43,7 +43,8 @@ def find(place: Path) -> list[Submission]:
     Parameters
     ----------
     place : a folder with a folder a student, or a zip of one. Of several notebooks in
-        a student's folder, the one changed last counts. Links are not followed.
+        a student's folder, the one changed last counts; a notebook in no folder is a
+        student of its name. Links are not followed.
 
     Raises
     ------
@@ -65,7 +66,7 @@ def find(place: Path) -> list[Submission]:
             by_student.setdefault(file.path.parts[0], []).append(file)
     if not by_student:
         raise ValueError(
-            f"{place.name} holds no folders: put each student's notebook into a "
+            f"{place.name} holds no submissions: put each student's notebook into a "
             "folder of the student's name"
         )
     return [_chosen(name, by_student[name]) for name in sorted(by_student)]
@@ -93,11 +94,20 @@ def _in_folder(place: Path) -> Iterator[_File]:
     for folder in sorted(place.iterdir()):
         if folder.name in IGNORED or folder.name.startswith("."):
             continue
-        if folder.is_symlink() or not folder.is_dir():
+        if folder.is_symlink():
             continue
-        # So that a student without any file is seen, too.
-        yield _File(PurePosixPath(_name(folder.name), "."), 0, 0, bytes)
+        if folder.is_file():
+            stat, path = folder.stat(), _alone(PurePosixPath(_name(folder.name)))
+            if path:
+                yield _File(path, stat.st_mtime, stat.st_size, folder.read_bytes)
+            continue
+        yield _File(PurePosixPath(_name(folder.name), EMPTY), 0.0, 0, bytes)
         yield from _below(folder, PurePosixPath(_name(folder.name)))
+
+
+def _alone(path: PurePosixPath) -> PurePosixPath | None:
+    """Return where a notebook without a folder would stand in one of its name."""
+    return PurePosixPath(path.stem, path.name) if _is_notebook(path) else None
 
 
 def _below(folder: Path, path: PurePosixPath) -> Iterator[_File]:
@@ -126,16 +136,17 @@ def _in_zip(place: Path) -> Iterator[_File]:
         if not parts or ".." in parts or parts[0] in IGNORED:
             continue
         if entry.is_dir():
-            parts.append(".")
-        path = PurePosixPath(parts[0], *parts[1:]) if len(parts) > 1 else None
-        if path is None:
-            continue
+            parts.append(EMPTY)
+        elif len(parts) == 1:
+            if not (alone := _alone(PurePosixPath(parts[0]))):
+                continue
+            parts = list(alone.parts)
 
         def read(entry: zipfile.ZipInfo = entry) -> bytes:
             with archive.open(entry) as stream:
                 return stream.read(LARGEST + 1)[:LARGEST]
 
-        yield _File(path, entry.date_time, entry.file_size, read)
+        yield _File(PurePosixPath(*parts), entry.date_time, entry.file_size, read)
 
 
 def _below_common(files: list[_File]) -> list[_File]:
@@ -243,8 +254,3 @@ def _own_words(text: str, name: str) -> str:
 
 def _joined(texts: list[str]) -> str:
     return "\n\n".join(dict.fromkeys(text for text in texts if text))
-
-
-def as_json(nb: NotebookNode) -> str:
-    """Return a notebook as text."""
-    return json.dumps(nb)

@@ -44,6 +44,8 @@ class Worker:
         self.job, self.hear, self._to = job, hear, say
         self.seconds = job["cell_seconds"]
         self.nb = nbformat.reads(job["notebook"], as_version=4)
+        # nbclient puts a cell that it ran back into the notebook: one for our own.
+        self.nb.cells.append(nbformat.v4.new_code_cell())
 
     def say(self, **what) -> None:
         """Write a line."""
@@ -70,7 +72,8 @@ class Worker:
         async with client.async_setup_kernel():
             await self._execute(client, nbformat.v4.new_code_cell("import asking"))
             await self._run_cells(client)
-            self.say(notebook=nbformat.writes(self.nb))
+            shown = nbformat.from_dict({**self.nb, "cells": self.nb.cells[:-1]})
+            self.say(notebook=nbformat.writes(shown))
             for question, source in self.job["hidden"]:
                 if question not in self.job["skip_questions"]:
                     await self._ask(client, question, source)
@@ -78,7 +81,7 @@ class Worker:
 
     async def _run_cells(self, client: NotebookClient) -> None:
         late = asyncio.get_running_loop().time() + self.job["notebook_seconds"]
-        for index, cell in enumerate(self.nb.cells):
+        for index, cell in enumerate(self.nb.cells[:-1]):
             if cell.cell_type != "code":
                 continue
             if (why := self.job["skip_cells"].get(str(index))) is None:
@@ -86,7 +89,7 @@ class Worker:
                 if left > 0:
                     self.say(cell=index)
                     client.timeout = max(1, min(self.seconds, int(left)))
-                    await self._execute(client, cell)
+                    await self._execute(client, cell, index)
                     continue
                 why = "the notebook as a whole takes too long"
             note = f"[not run: {why}]\n"
@@ -108,12 +111,14 @@ class Worker:
             why = f"no end after {self.seconds} seconds"
         self.say(question=question, answers=[{"error": why}])
 
-    async def _execute(self, client: NotebookClient, cell: NotebookNode) -> None:
+    async def _execute(
+        self, client: NotebookClient, cell: NotebookNode, index: int = -1
+    ) -> None:
         """Execute a cell; give up where it does not even stop when interrupted."""
         cell.metadata.pop("said", None)
         # nbclient interrupts after its timeout, and then waits as long again.
         patience = 1.5 * client.timeout + 20
-        await asyncio.wait_for(client.async_execute_cell(cell, 0), patience)
+        await asyncio.wait_for(client.async_execute_cell(cell, index), patience)
 
 
 def limit(memory: int, file: int, processes: int | None) -> None:
