@@ -118,13 +118,13 @@ def judged(
 
 def unanswered(name: str, answers: Answers | None, n: int) -> str:
     """Say why there is no value to judge; nothing if there is one for each call."""
-    if not answers or len(answers) != n:
-        return f"{name} could not be asked: it is not defined, or did not answer"
-    for answer in answers:
+    for answer in answers or ():
         if "error" in answer:
             return f"{name} stopped with {answer['error']}"
-        if answer.get("value") is None:
-            return f"{name} returns nothing: replace the dots"
+    if not answers or len(answers) != n:
+        return f"{name} could not be asked: it is not defined, or did not answer"
+    if any(answer.get("value") is None for answer in answers):
+        return f"{name} returns nothing: replace the dots"
     return ""
 
 

@@ -265,10 +265,7 @@ def _allowed(tag: str, name: str, value: str) -> bool:
     if name == "class":
         return True
     if tag == "img":
-        picture = value.startswith(
-            ("data:image/png;base64,", "data:image/jpeg;base64,")
-        )
-        return name == "alt" or (name == "src" and picture)
+        return name == "alt" or (name == "src" and bool(PICTURE.fullmatch(value)))
     return tag == "a" and name == "href" and value.startswith(("http:", "https:"))
 
 

@@ -3,6 +3,7 @@
 import io
 import re
 import unicodedata
+import warnings
 import zipfile
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -179,7 +180,9 @@ def read(content: bytes) -> NotebookNode:
         If it is no notebook.
     """
     try:
-        nb = nbformat.reads(content.decode("utf-8-sig"), as_version=4)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of cells that were duplicated
+            nb = nbformat.reads(content.decode("utf-8-sig"), as_version=4)
         cells = [_cell(cell) for cell in nb.cells]
     except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
         reason = str(error).strip().partition("\n")[0][:100]
