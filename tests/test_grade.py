@@ -15,7 +15,7 @@ from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from assignment.marks import Mark
-from tools import assignment, feedback, grade, notebooks, sandbox, submissions
+from tools import assignment, feedback, grade, kept, notebooks, sandbox, submissions
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = notebooks.read(assignment.SOURCE)
@@ -68,18 +68,18 @@ def handed_in(cells: list, student: str = "anna", **metadata) -> submissions.Sub
     return submissions.Submission(student, "work.ipynb", nbformat.writes(nb).encode())
 
 
-def graded(grader, *extra: str, before: bool = False) -> grade.Result:
+def graded(grader, *extra: str, before: bool = False) -> kept.Result:
     """Grade the NumPy part with other code after it, or before it."""
     more = [new_code_cell(source) for source in extra]
     cells = more + theory() if before else theory() + more
     return grader.grade(handed_in(cells))
 
 
-def points(result: grade.Result) -> float:
+def points(result: kept.Result) -> float:
     return sum(mark.points for mark in result.marks.values())
 
 
-def outputs(result: grade.Result) -> str:
+def outputs(result: kept.Result) -> str:
     """Return all that the cells of a notebook put out."""
     cells = json.loads(result.notebook)["cells"]
     return json.dumps([cell.get("outputs", []) for cell in cells])
@@ -522,16 +522,16 @@ def test_the_handed_out_notebook_has_no_essays():
 # --- scores, sheet, pages ------------------------------------------------------------
 
 
-def result_of(student: str, nb=None, **essays) -> grade.Result:
+def result_of(student: str, nb=None, **essays) -> kept.Result:
     marks = {"Q1.3-forward": Mark(4, 6, "your variance divides by m − 1")}
     ids = assignment.items(SOURCE, "essay")
     texts = dict.fromkeys(ids, "") | {k.replace("_", "."): v for k, v in essays.items()}
     text = json.dumps(nb) if nb is not None else ""
-    return grade.Result(student, "work.ipynb", "v", marks, texts, notebook=text)
+    return kept.Result(student, "work.ipynb", "v", marks, texts, notebook=text)
 
 
 def test_scores_have_a_row_for_each_item_and_no_formulas(tmp_path):
-    grade.write_scores([result_of("=HYPERLINK(1)"), result_of("anna")], tmp_path)
+    kept.write_scores([result_of("=HYPERLINK(1)"), result_of("anna")], tmp_path)
     text = (tmp_path / "scores.csv").read_text(encoding="utf-8-sig")
     assert text.splitlines() == [
         "student,item,points,of,message",
@@ -542,14 +542,14 @@ def test_scores_have_a_row_for_each_item_and_no_formulas(tmp_path):
 
 def test_a_finished_submission_is_not_graded_again(grader, tmp_path, monkeypatch):
     submission = handed_in([new_code_cell("1")], "anna")
-    kept = grade.Result("anna", "", grader.version_of(submission), {}, {})
-    grade.save(kept, tmp_path)
+    before = kept.Result("anna", "", grader.version_of(submission), {}, {})
+    kept.save(before, tmp_path)
     monkeypatch.setattr(grader, "grade", lambda submission: pytest.fail("graded again"))
-    assert grade.grade_all([submission], grader, tmp_path, jobs=1) == [kept]
+    assert grade.grade_all([submission], grader, tmp_path, jobs=1) == [before]
     changed = handed_in([new_code_cell("2")], "anna")
-    assert grader.version_of(changed) != kept.version
-    grade.path_of(tmp_path, "anna").write_text("{damaged")
-    assert grade.load(tmp_path, "anna") is None
+    assert grader.version_of(changed) != before.version
+    kept.path_of(tmp_path, "anna").write_text("{damaged")
+    assert kept.load(tmp_path, "anna") is None
 
 
 def test_the_sheet_keeps_what_was_filled_in_and_totals_follow(tmp_path):

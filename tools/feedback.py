@@ -23,7 +23,7 @@ from pygments.formatters import HtmlFormatter
 from tqdm import tqdm
 
 from helpers import files
-from tools import assignment, grade, notebooks
+from tools import assignment, kept, notebooks
 
 SHEET = ["item", "student", "points", "of", "comment", "essay", "rubric"]
 SHOWN = ("image/png", "image/jpeg", "text/plain")
@@ -67,7 +67,7 @@ def marking(root: Path) -> dict[str, dict]:
 
 
 def write_sheet(
-    results: Sequence[grade.Result],
+    results: Sequence[kept.Result],
     points: Mapping[str, float],
     guide: Mapping[str, Mapping],
     folder: Path,
@@ -87,7 +87,7 @@ def write_sheet(
             given = "" if marked.points is None else f"{marked.points:g}"
             row = [item, result.student, given, f"{of:g}", marked.comment]
             row += [result.essays.get(item, ""), rubric]
-            table.writerow([grade.cell(text) for text in row])
+            table.writerow([kept.cell(text) for text in row])
     files.write(folder / "essays.csv", buffer.getvalue().encode("utf-8-sig"))
 
 
@@ -141,7 +141,7 @@ def _number(text: str, of: float | None, student: str, item: str) -> float | Non
 
 
 def write_totals(
-    results: Sequence[grade.Result],
+    results: Sequence[kept.Result],
     essays: Mapping[tuple[str, str], Essay],
     points: Mapping[str, float],
     groups: Mapping[str, Sequence[str]],
@@ -153,7 +153,7 @@ def write_totals(
         earned = {item: mark.points for item, mark in result.marks.items()}
         given = {item: essays.get((result.student, item)) for item in points}
         earned |= {i: e.points for i, e in given.items() if e and e.points is not None}
-        row = {"student": grade.cell(result.student)}
+        row = {"student": kept.cell(result.student)}
         row |= {
             group: sum(earned.get(i, 0) for i in of) for group, of in groups.items()
         }
@@ -171,7 +171,7 @@ def write_totals(
 
 
 def page(
-    result: grade.Result,
+    result: kept.Result,
     essays: Mapping[tuple[str, str], Essay],
     points: Mapping[str, float],
 ) -> str:
@@ -272,14 +272,7 @@ def _allowed(tag: str, name: str, value: str) -> bool:
 # --- the command ---------------------------------------------------------------------
 
 
-def results_in(folder: Path) -> list[grade.Result]:
-    """Return all results that are kept, but that of the reference solution."""
-    paths = sorted((folder / "results").glob("*.json"))
-    found = [grade.load(folder, path.stem) for path in paths]
-    return [r for r in found if r is not None and r.student != grade.REFERENCE]
-
-
-def feedback(root: Path, folder: Path, results: Sequence[grade.Result]) -> None:
+def feedback(root: Path, folder: Path, results: Sequence[kept.Result]) -> None:
     """Write sheet, totals and pages for these results."""
     source = notebooks.read(root / "assignment" / assignment.NAME)
     points, guide = assignment.items(source, "essay"), marking(root)
@@ -297,7 +290,7 @@ def feedback(root: Path, folder: Path, results: Sequence[grade.Result]) -> None:
 def main() -> None:
     """Write them for all that was graded."""
     folder = notebooks.ROOT / "build" / "grades"
-    results = results_in(folder)
+    results = kept.every(folder)
     if not results:
         sys.exit("Nothing was graded yet: run make grade SUBMISSIONS=folder first.")
     try:

@@ -5,15 +5,13 @@ is judged here. What is finished is kept: an interrupted run goes on where it st
 """
 
 import argparse
-import csv
 import hashlib
-import io
 import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -25,27 +23,10 @@ from tqdm import tqdm
 from assignment import asking
 from assignment.exam import Exam
 from assignment.marks import Mark
-from helpers import files
-from tools import assignment, notebooks, sandbox, submissions
+from tools import assignment, feedback, kept, notebooks, sandbox, submissions
 
 ATTEMPTS = 4  # runs of a notebook whose cells end its kernel
-REFERENCE = "(reference solution)"
 JUDGES = ("assignment/*.py", "assignment/assignment.ipynb", "tools/worker.py")
-
-
-@dataclass(frozen=True)
-class Result:
-    """All that is kept of a graded submission."""
-
-    student: str
-    name: str  # of the notebook
-    version: str  # of notebook and checks together
-    marks: dict[str, Mark]
-    essays: dict[str, str]
-    note: str = ""  # what went wrong with the run as a whole
-    notebook: str = ""  # as run, without what may harm; JSON
-    seconds: float = 0.0
-    attempts: list[str] = field(default_factory=list)  # how runs ended before their end
 
 
 class Grader:
@@ -78,22 +59,41 @@ class Grader:
         version.update(submission.content + submission.problem.encode())
         return version.hexdigest()
 
-    def grade(self, submission: submissions.Submission) -> Result:
-        """Run, ask and judge one submission."""
-        start, nb, problem = time.monotonic(), None, submission.problem
-        if not problem:
-            try:
-                nb = submissions.read(submission.content)
-            except ValueError as error:
-                problem = str(error)
-        if nb is None:
-            marks = {item: Mark(0, of, problem) for item, of in self.points.items()}
-            return self._result(submission, marks, problem, None, start, [])
+    def grade(self, submission: submissions.Submission) -> kept.Result:
+        """Run, ask and judge one submission; what goes wrong is noted in the result."""
+        start = time.monotonic()
+        try:
+            result = self._judged(submission)
+        except submissions.UnreadableError as error:
+            result = self._unread(submission, str(error))
+        except Exception as error:  # ours: the class goes on, and it is tried again
+            problem = f"the grader failed here ({type(error).__name__}: {error})"
+            result = replace(self._unread(submission, problem), version="")
+        return replace(result, seconds=round(time.monotonic() - start, 1))
+
+    def _judged(self, submission: submissions.Submission) -> kept.Result:
+        nb = submissions.read(submission)
         exam, executed, attempts = self._examine(nb)
-        marks = self._scaled(exam.marks())
-        note = attempts[-1] if attempts and executed is None else ""
-        shown = _as_run(nb, executed)
-        return self._result(submission, marks, note, shown, start, attempts)
+        return kept.Result(
+            submission.student,
+            submission.name,
+            self.version_of(submission),
+            self._scaled(exam.marks()),
+            submissions.essays(nb, self.edition, list(self.essays)),
+            note=attempts[-1] if attempts and executed is None else "",
+            notebook=json.dumps(_as_run(nb, executed)),
+            attempts=attempts,
+        )
+
+    def _unread(self, submission: submissions.Submission, problem: str) -> kept.Result:
+        return kept.Result(
+            submission.student,
+            submission.name,
+            self.version_of(submission),
+            {item: Mark(0, of, problem) for item, of in self.points.items()},
+            dict.fromkeys(self.essays, ""),
+            note=problem,
+        )
 
     def _examine(self, nb: NotebookNode) -> tuple[Exam, str | None, list[str]]:
         """Run a notebook, without the cells that end it, until it can be asked."""
@@ -144,36 +144,12 @@ class Grader:
             for item, of in self.points.items()
         }
 
-    def _result(
-        self,
-        submission: submissions.Submission,
-        marks: dict[str, Mark],
-        note: str,
-        nb: NotebookNode | None,
-        start: float,
-        attempts: list[str],
-    ) -> Result:
-        essays = dict.fromkeys(self.essays, "")
-        if nb is not None:
-            essays = submissions.essays(nb, self.edition, list(self.essays))
-        return Result(
-            submission.student,
-            submission.name,
-            self.version_of(submission),
-            marks,
-            essays,
-            note,
-            json.dumps(nb) if nb is not None else "",
-            round(time.monotonic() - start, 1),
-            attempts,
-        )
-
     def reference(self) -> submissions.Submission:
         """Return the source notebook as if a student had handed it in."""
         cells = [c for c in self.source.cells if "hidden" not in assignment.tags(c)[0]]
         nb = notebooks.normalise(nbformat.from_dict({**self.source, "cells": cells}))
         content = nbformat.writes(nb).encode()
-        return submissions.Submission(REFERENCE, assignment.NAME, content)
+        return submissions.Submission(kept.REFERENCE, assignment.NAME, content)
 
 
 def _encoded(exam: Exam, question: str) -> str:
@@ -208,60 +184,18 @@ def _as_run(nb: NotebookNode, executed: str | None) -> NotebookNode:
     return nb
 
 
-# --- what is kept --------------------------------------------------------------------
-
-
-def path_of(folder: Path, student: str) -> Path:
-    """Return where a student's result is kept."""
-    return folder / "results" / f"{student}.json"
-
-
-def save(result: Result, folder: Path) -> None:
-    """Keep a result, whole or not at all."""
-    path = path_of(folder, result.student)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    files.write(path, json.dumps(asdict(result)).encode())
-
-
-def load(folder: Path, student: str) -> Result | None:
-    """Return a result that is kept; None if there is none, or it is damaged."""
-    try:
-        kept = json.loads(path_of(folder, student).read_text(encoding="utf-8"))
-        marks = {item: Mark(**mark) for item, mark in kept.pop("marks").items()}
-        return Result(**kept, marks=marks)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def cell(text: str) -> str:
-    """Return a text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
-
-
-def write_scores(results: Sequence[Result], folder: Path) -> None:
-    """Write ``scores.csv``: a row for each student and item that is judged by code."""
-    buffer = io.StringIO()
-    table = csv.writer(buffer, lineterminator="\n")
-    table.writerow(["student", "item", "points", "of", "message"])
-    for result in sorted(results, key=lambda result: result.student):
-        for item, mark in result.marks.items():
-            row = [cell(result.student), item, f"{mark.points:g}", f"{mark.of:g}"]
-            table.writerow([*row, cell(mark.message)])
-    files.write(folder / "scores.csv", buffer.getvalue().encode("utf-8-sig"))
-
-
 # --- the command ---------------------------------------------------------------------
 
 
 def grade_all(
     found: Sequence[submissions.Submission], grader: Grader, folder: Path, jobs: int
-) -> list[Result]:
+) -> list[kept.Result]:
     """Grade what is not graded yet, some at a time; write scores as they come."""
     results, open_ = [], []
     for submission in found:
-        kept = load(folder, submission.student)
-        if kept is not None and kept.version == grader.version_of(submission):
-            results.append(kept)
+        before = kept.load(folder, submission.student)
+        if before is not None and before.version == grader.version_of(submission):
+            results.append(before)
         else:
             open_.append(submission)
     style = "{l_bar}{bar}| {n_fmt} of {total_fmt}, {elapsed} so far, {remaining} left"
@@ -273,20 +207,20 @@ def grade_all(
         try:
             for done in as_completed(running):
                 result = done.result()
-                save(result, folder)
+                kept.save(result, folder)
                 results.append(result)
-                write_scores(results, folder)
+                kept.write_scores(results, folder)
                 bar.write(summary(result))
                 bar.update()
         except KeyboardInterrupt:
             pool.shutdown(wait=False, cancel_futures=True)
             sandbox.end_all()
             raise
-    write_scores(results, folder)
+    kept.write_scores(results, folder)
     return sorted(results, key=lambda result: result.student)
 
 
-def summary(result: Result) -> str:
+def summary(result: kept.Result) -> str:
     """Say in a line how a submission did."""
     points = sum(mark.points for mark in result.marks.values())
     of = sum(mark.of for mark in result.marks.values())
@@ -303,7 +237,7 @@ def check_reference(grader: Grader, folder: Path) -> None:
         If it does not get full marks.
     """
     submission = grader.reference()
-    result = load(folder, REFERENCE)
+    result = kept.load(folder, kept.REFERENCE)
     if result is None or result.version != grader.version_of(submission):
         print("Grading the reference solution, to see that all works here", flush=True)
         result = grader.grade(submission)
@@ -314,7 +248,7 @@ def check_reference(grader: Grader, folder: Path) -> None:
             f"The reference solution loses points ({'; '.join(lost)}): nothing was "
             "graded; look at this first"
         )
-    save(result, folder)
+    kept.save(result, folder)
 
 
 def main() -> None:
@@ -334,11 +268,13 @@ def main() -> None:
         with notebooks.said_clearly():
             check_reference(grader, folder)
             results = grade_all(found, grader, folder, options.jobs)
+            feedback.feedback(notebooks.ROOT, folder, results)
     except (ValueError, RuntimeError) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit("Stopped: run the same command again to go on.")
-    print(f"{len(results)} submissions graded: build/grades/scores.csv")
+    print(f"{len(results)} submissions graded: build/grades/scores.csv and pages/")
+    print("Fill in build/grades/essays.csv, then run make feedback")
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ SYSTEM = (
     *("/usr", "/bin", "/lib", "/lib32", "/lib64"),
     *("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime"),
 )
-GUARD = 0.2  # seconds between two looks
+GUARD = 0.5  # seconds between two looks
 INSTALL = (
     "bubblewrap is not installed, and without it students' code could read and change "
     "everything you can: `sudo apt-get install bubblewrap` (or your system's package "

@@ -20,6 +20,10 @@ EMPTY = ".folder"  # stands for a folder itself: a student without any file is s
 HEADING = re.compile(r"^#+ .*$", re.MULTILINE)
 
 
+class UnreadableError(ValueError):
+    """What was handed in is no notebook that could be run."""
+
+
 @dataclass(frozen=True)
 class Submission:
     """What a student handed in; without content, the problem says why."""
@@ -168,7 +172,7 @@ def _name(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def read(content: bytes) -> NotebookNode:
+def read(submission: Submission) -> NotebookNode:
     """Return a notebook as it can be run: its cells, and nothing else of it.
 
     Outputs, kernel, widgets and attachments are dropped; line ends become those of
@@ -176,19 +180,19 @@ def read(content: bytes) -> NotebookNode:
 
     Raises
     ------
-    ValueError
-        If it is no notebook.
+    UnreadableError
+        If there is none; says why.
     """
+    if submission.problem:
+        raise UnreadableError(submission.problem)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of cells that were duplicated
-            nb = nbformat.reads(content.decode("utf-8-sig"), as_version=4)
+            nb = nbformat.reads(submission.content.decode("utf-8-sig"), as_version=4)
         cells = [_cell(cell) for cell in nb.cells]
-    except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
-        reason = str(error).strip().partition("\n")[0][:100]
-        raise ValueError(f"the file is no notebook ({reason})") from None
-    except Exception as error:  # nbformat's own, of many kinds
-        raise ValueError(f"the file is no notebook ({type(error).__name__})") from None
+    except Exception as error:  # of many kinds: anything may stand in the file
+        reason = str(error).strip().partition("\n")[0][:100] or type(error).__name__
+        raise UnreadableError(f"the file is no notebook ({reason})") from None
     return notebooks.normalise(nbformat.v4.new_notebook(cells=cells))
 
 
