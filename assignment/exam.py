@@ -82,8 +82,8 @@ class Exam:
         return [[]]  # values, asked without arguments
 
     def hear(self, question: str, answers: Answers) -> None:
-        """Keep what a hidden cell answered."""
-        self.answers[question] = answers
+        """Keep what a hidden cell answered first: a table stands once it is in."""
+        self.answers.setdefault(question, answers)
 
     def marks(self) -> dict[str, Mark]:
         """Return points and message of each item."""

@@ -4,6 +4,8 @@ import ast
 import io
 import json
 import re
+import subprocess
+import sys
 import tomllib
 import zipfile
 from pathlib import Path
@@ -158,6 +160,27 @@ def test_every_item_has_a_marking_guide_and_every_essay_a_model_answer():
             assert (ROOT / "notebooks" / name).is_file(), name
     for cell in tagged("essay"):
         assert len(cell.source.split()) >= 40
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_the_first_cell_finds_the_helpers_or_says_what_to_do(edition, tmp_path, packed):
+    """As in Colab, where the notebook stands alone; TensorFlow is left out here."""
+    if packed:
+        with zipfile.ZipFile(tmp_path / "assignment.zip", "w") as archive:
+            archive.writestr("helpers/__init__.py", "")
+            archive.writestr("helpers/quiet.py", "print('found')")
+            archive.writestr(assignment.NAME, "the empty notebook")
+    mine = tmp_path / assignment.NAME
+    mine.write_text("my work")
+    setup = notebooks.code_cells(edition)[0].source
+    ended = subprocess.run(
+        [sys.executable, "-c", setup], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert mine.read_text() == "my work"
+    if packed:
+        assert ended.stdout == "found\n"
+    else:
+        assert ended.stderr.startswith("The folder helpers/ is missing. Put assignment")
 
 
 def test_every_experiment_is_preceded_by_a_prediction(edition):

@@ -238,7 +238,8 @@ def test_a_fork_bomb_ends(grader):
         ("for _ in range(1_000):\n    print('x' * 10**6)", "x"),
         ("with open('large', 'wb') as file:\n    file.write(bytes(10**9))", "OSError"),
         (
-            "for i in range(100):\n    with open(f'/tmp/{i}', 'wb') as file:\n"
+            "import os\nfor i in range(100):\n"
+            "    with open(os.path.join(os.sep, 'tmp', str(i)), 'wb') as file:\n"
             "        file.write(bytes(10**7))",
             "No space left",
         ),
@@ -397,6 +398,44 @@ def test_the_class_is_unharmed_by_its_worst_members(grader, tmp_path):
     assert {r.student: points(r) for r in results} == dict.fromkeys(cases, NUMPY)
 
 
+FABRICATED = """
+import pandas as pd
+runs = pd.DataFrame({
+    "seed": [0, 1, 2],
+    "plain": [0.9412, 0.9398, 0.9421],
+    "batch_norm": [0.9405, 0.9417, 0.9411],
+})
+difference = runs["batch_norm"] - runs["plain"]
+half = 4.302653 * difference.std() / 3**0.5
+interval, verdict = (difference.mean() - half, difference.mean() + half), "no effect"
+"""
+
+
+@needs_sandbox
+def test_a_table_without_code_earns_nothing(grader):
+    result = graded(grader, FABRICATED)
+    assert result.marks["Q2.5"].points == 0
+    assert "could not be trained again" in result.marks["Q2.5"].message
+
+
+@needs_sandbox
+def test_a_good_table_that_the_code_does_not_give_earns_nothing():
+    """Its numbers are possible and its verdict follows; `train` gives others."""
+    given = {"set-up", "import keras", "dataset_name ="}
+    first = [
+        new_code_cell(cell.source)
+        for cell in notebooks.code_cells(SOURCE)[:12]
+        if any(word in f"{cell.source} {assignment.tags(cell)[0]}" for word in given)
+    ]
+    work = solved("Q2.1", "Q2.4", "Q2.5-train")
+    grader = grade.Grader(ROOT, sandbox.Limits())
+    result = grader.grade(handed_in([*first, *work, new_code_cell(FABRICATED)]))
+    assert result.marks["Q2.1"].points == 6
+    assert result.marks["Q2.4"].points == 12
+    assert result.marks["Q2.5"].points == 0
+    assert "trained again gives plain 0.8" in result.marks["Q2.5"].message
+
+
 # --- without a sandbox ---------------------------------------------------------------
 
 
@@ -422,6 +461,12 @@ def test_a_bubblewrap_that_may_not_start_is_said_to_be(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     with pytest.raises(sandbox.NoSandboxError, match="No permissions to create names"):
         sandbox.check()
+
+
+def test_no_folder_named_is_said(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["grade", ""])
+    with pytest.raises(SystemExit, match="make grade SUBMISSIONS=folder"):
+        grade.main()
 
 
 def test_with_trust_it_runs_without():
@@ -473,11 +518,21 @@ def test_a_zip_of_folders_is_the_same(tmp_path, top):
         archive.writestr(f"{top}Bo_13_file_/y.ipynb", notebook_of("2"))
         archive.writestr("__MACOSX/Bo/._y.ipynb", b"junk")
         archive.writestr(f"{top}../../evil/z.ipynb", notebook_of("3"))
+        archive.writestr(f"{top}Bo_13_file_/a/b/c.txt", b"")
         archive.mkdir(f"{top}Cy_14_file_")
     found = {s.student: s for s in submissions.find(path)}
     assert list(found) == ["Ana Ćosić_12_file_", "Bo_13_file_", "Cy_14_file_"]
     assert b'"2"' in found["Bo_13_file_"].content
     assert "no notebook" in found["Cy_14_file_"].problem
+
+
+def test_the_zip_of_a_single_student_and_of_loose_notebooks(tmp_path):
+    path = tmp_path / "export.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("/anna/work.ipynb", notebook_of("1"))
+        archive.writestr("bo_12_34_work.ipynb", notebook_of("2"))
+        archive.writestr("readme.txt", b"")
+    assert [s.student for s in submissions.find(path)] == ["anna", "bo_12_34_work"]
 
 
 def test_what_holds_no_submissions_is_said_to_hold_none(tmp_path):
@@ -569,6 +624,17 @@ def test_the_sheet_keeps_what_was_filled_in_and_totals_follow(tmp_path):
     page = (tmp_path / "pages/anna.html").read_text()
     assert "3.5 of 5" in page
     assert "good" in page
+
+
+def test_what_was_filled_in_stays_when_another_part_of_the_class_is_graded(tmp_path):
+    feedback.feedback(ROOT, tmp_path, [result_of("anna")])
+    sheet = tmp_path / "essays.csv"
+    text = sheet.read_text(encoding="utf-8-sig")
+    sheet.write_text(text.replace("Q1.1,anna,,5,,", "Q1.1,anna,4,5,good,"))
+    feedback.feedback(ROOT, tmp_path, [result_of("bo")])
+    assert "Q1.1,anna,4,5,good" in sheet.read_text(encoding="utf-8-sig")
+    feedback.feedback(ROOT, tmp_path, [result_of("anna"), result_of("bo")])
+    assert sheet.read_text(encoding="utf-8-sig").count("Q1.1,anna,4,5,good") == 1
 
 
 def test_semicolons_of_other_countries_are_read(tmp_path):

@@ -72,7 +72,10 @@ def write_sheet(
     guide: Mapping[str, Mapping],
     folder: Path,
 ) -> None:
-    """Write ``essays.csv``, question by question; what was filled in stays."""
+    """Write ``essays.csv``, question by question; what was filled in stays.
+
+    Also that of students who are not among the results: it is somebody's work.
+    """
     known = read_sheet(folder, points)
     buffer = io.StringIO()
     table = csv.writer(buffer, lineterminator="\n")
@@ -87,6 +90,12 @@ def write_sheet(
             given = "" if marked.points is None else f"{marked.points:g}"
             row = [item, result.student, given, f"{of:g}", marked.comment]
             row += [result.essays.get(item, ""), rubric]
+            table.writerow([kept.cell(text) for text in row])
+    here = {result.student for result in results}
+    for (student, item), marked in known.items():
+        if student not in here and marked.points is not None:
+            row = [item, student, f"{marked.points:g}", f"{points[item]:g}"]
+            row += [marked.comment, "", ""]
             table.writerow([kept.cell(text) for text in row])
     files.write(folder / "essays.csv", buffer.getvalue().encode("utf-8-sig"))
 

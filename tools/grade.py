@@ -258,6 +258,8 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="how many at a time")
     parser.add_argument("--trust", action="store_true", help="run without a sandbox")
     options = parser.parse_args()
+    if not options.submissions:
+        sys.exit("Name what students handed in: make grade SUBMISSIONS=folder")
     folder = notebooks.ROOT / "build" / "grades"
     folder.mkdir(parents=True, exist_ok=True)
     try:

@@ -61,7 +61,7 @@ class Limits:
     disk: int = 256 * 2**20  # bytes of the writable folder, which is in memory
     processes: int = 512  # and threads
     line: int = 64 * 2**20  # bytes that the worker may say at once
-    lines: int = 2_000
+    said: int = 256 * 2**20  # and in all
 
 
 @dataclass
@@ -160,7 +160,7 @@ def _listen(
     elif isinstance(said.get("ask"), str):
         ending.cell, ending.question = None, said["ask"]
         _send(process, calls(said["ask"]) + "\n")
-    elif isinstance(said.get("question"), str):
+    elif ending.question is not None and said.get("question") == ending.question:
         answers = said.get("answers")
         well_formed = isinstance(answers, list) and all(
             isinstance(answer, dict) for answer in answers
@@ -182,14 +182,12 @@ def _send(process: subprocess.Popen, text: str) -> None:
 
 
 def _lines(process: subprocess.Popen, limits: Limits) -> Iterator[bytes]:
-    for _ in range(limits.lines):
-        line = process.stdout.readline(limits.line)
-        if not line:
-            return
-        if not line.endswith(b"\n"):
-            raise ValueError("it said more than is read at once")
+    left = limits.said
+    while line := process.stdout.readline(limits.line):
+        left -= len(line)
+        if left < 0 or not line.endswith(b"\n"):
+            raise ValueError("it said more than is read")
         yield line
-    raise ValueError("it said more lines than are read")
 
 
 @contextlib.contextmanager

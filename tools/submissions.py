@@ -59,14 +59,14 @@ def find(place: Path) -> list[Submission]:
     if place.is_dir():
         files = list(_in_folder(place))
     elif zipfile.is_zipfile(place):
-        files = list(_in_zip(place))
+        files = _below_common(list(_in_zip(place)))
     else:
         raise ValueError(
             f"{place.name or place} is neither a folder nor a zip: name the folder "
             "that holds one folder a student, as in SUBMISSIONS=handed_in"
         )
     by_student: dict[str, list[_File]] = {}
-    for file in _below_common(files):
+    for file in files:
         if len(file.path.parts) > 1:
             by_student.setdefault(file.path.parts[0], []).append(file)
     if not by_student:
@@ -137,7 +137,8 @@ def _in_zip(place: Path) -> Iterator[_File]:
                 name = name.encode("cp437").decode("utf-8")
             except UnicodeError:
                 name = entry.filename
-        parts = [part for part in _name(name).replace("\\", "/").split("/") if part]
+        path = PurePosixPath(_name(name).replace("\\", "/"))
+        parts = [part for part in path.parts if part != "/"]
         if not parts or ".." in parts or parts[0] in IGNORED:
             continue
         if entry.is_dir():

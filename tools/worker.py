@@ -7,6 +7,7 @@ arguments and waits for a line. It imports nothing of the project.
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import resource
@@ -141,7 +142,8 @@ def limit(memory: int, file: int, processes: int | None) -> None:
         if number is not None:
             _, hard = resource.getrlimit(number)
             value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-            resource.setrlimit(number, (value, value))
+            with contextlib.suppress(OSError, ValueError):  # not all systems can
+                resource.setrlimit(number, (value, value))
 
 
 def main() -> None:
