@@ -8,13 +8,16 @@ former and decodes the latter. This module knows no answers: a student may read 
 import base64
 import json
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-# Absolute: a notebook may change its folder.
-CALLS, ANSWER = Path("calls.json").resolve(), Path("answer.json").resolve()
+# A folder of its own, so that a full disk costs no answers. Absolute: a notebook may
+# change its folder.
+FOLDER = Path(os.environ.get("BN_ANSWERS", ".")).resolve()
+CALLS, ANSWER = FOLDER / "calls.json", FOLDER / "answer.json"
 DTYPES = ("float64", "float32", "uint8")
 DEPTH = 6  # of lists in lists, more than any answer needs
 

@@ -324,8 +324,8 @@ print("ENVIRONMENT", sorted(os.environ))
     result = graded(grader, snoop)
     said = outputs(result)
     assert points(result) == NUMPY
-    names = ["'SHA256SUMS'", "'__init__.py'", "'asking.py'", "'data.py'", "'quiet.py'"]
-    assert f"SEEN [] [{names[0]}, 'README.md', {names[1]}, " in said.replace("\\n", "")
+    names = ["README.md", "SHA256SUMS", "__init__.py", "asking.py", "data.py"]
+    assert f"SEEN [] {[*names, 'quiet.py', 'worker.py']}" in said
     for name in ("claims.py", "exam.py", "formulas.py", "grade.py", SECRET):
         assert name not in said
 

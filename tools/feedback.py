@@ -246,7 +246,7 @@ def body(notebook: str) -> str:
             shown for output in cell.outputs if (shown := _harmless(output))
         ]
     logging.getLogger("traitlets").setLevel(logging.ERROR)  # students' alt texts
-    exporter = HTMLExporter(template_name="basic", sanitize_html=True)
+    exporter = HTMLExporter(template_name="basic", exclude_anchor_links=True)
     exporter.register_preprocessor(
         "nbconvert.preprocessors.CoalesceStreamsPreprocessor", enabled=True
     )

@@ -1,8 +1,8 @@
 """Runs a student's notebook where it can harm nobody, and talks to it over a pipe.
 
 The sandbox is bubblewrap's: no network, no processes but its own, no files but
-Python, the student's edition and the data, all read-only, and one writable folder in
-memory that is gone when it ends. Nothing is read from its disk: the worker inside
+Python, the student's edition and the data, all read-only, and a home in memory that is
+gone when it ends. Nothing is read from its disk: the worker inside
 writes lines of JSON, of limited length and number. A guard outside ends it when it
 takes too long or too much memory.
 """
@@ -27,7 +27,7 @@ import psutil
 ROOT = Path(__file__).resolve().parent.parent
 WORKER = Path(__file__).with_name("worker.py")
 ASKING = ROOT / "assignment" / "asking.py"
-HOME, INSIDE = "/home/student", "/edition"
+HOME, INSIDE, ANSWERS = "/home/student", "/edition", "/answers"
 PYTHON = Path(sys.prefix).resolve() / "bin" / "python"
 FIRST_USER, USERS = 1_900_000_000, count()  # of sandboxes started by root
 SYSTEM = (
@@ -282,6 +282,7 @@ def _environment(home: str, edition: Path) -> dict[str, str]:
     paths = inside if home == HOME else [str(edition), str(ASKING.parent)]
     return {
         "HOME": home,
+        "BN_ANSWERS": ANSWERS if home == HOME else home,
         "PATH": f"{PYTHON.parent}:/usr/bin:/bin",
         "PYTHONPATH": os.pathsep.join(paths),
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -308,7 +309,7 @@ def _bubblewrap(disk: int, edition: Path) -> list[str]:
         command += ["--unshare-user"]
     command += ["--proc", "/proc", "--dev", "/dev"]
     # Before what is shown, which may lie below /tmp.
-    for place in ("/tmp", "/dev/shm", HOME):
+    for place in ("/tmp", "/dev/shm", HOME, ANSWERS):
         command += ["--perms", "1777", "--size", str(disk), "--tmpfs", place]
     for place in SYSTEM:
         command += _shown(Path(place), place)

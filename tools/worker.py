@@ -28,7 +28,8 @@ FIRST = """
 import asking
 exit = quit = lambda *_: print("[exit is ignored here]")
 """
-CALLS, ANSWER = Path("calls.json").resolve(), Path("answer.json").resolve()
+FOLDER = Path(os.environ.get("BN_ANSWERS", ".")).resolve()
+CALLS, ANSWER = FOLDER / "calls.json", FOLDER / "answer.json"
 
 
 class Client(NotebookClient):
