@@ -175,12 +175,13 @@ def sweep_of(answers: Answers | None) -> tuple[dict[tuple, dict[str, float]], st
     if missing := [name for name in names if not isinstance(table.get(name), list)]:
         return {}, f"sweep has no column {missing[0]!r}"
     rows = {}
-    for budget, size, network, n, value in zip(
-        *(table[c] for c in names), strict=False
-    ):
-        if array([size, n, value]) is not None and isinstance(budget, str | int):
+    for budget, size, network, *values in zip(*(table[c] for c in names), strict=False):
+        numbers = array(values)
+        words = isinstance(budget, str) and isinstance(network, str)
+        number = isinstance(size, int | float)
+        if words and number and numbers is not None and numbers.shape == (2,):
             key = (budget, size, network)
-            rows[key] = {"updates": float(n), "accuracy": float(value)}
+            rows[key] = {"updates": float(numbers[0]), "accuracy": float(numbers[1])}
     if missing := [key for key in settings() if key not in rows]:
         key = ", ".join(map(str, missing[0]))
         return {}, f"sweep lacks {len(missing)} of its 12 rows, such as {key}"

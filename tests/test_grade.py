@@ -154,6 +154,21 @@ def test_an_endless_function_costs_its_points(grader):
     assert "no end after 20 seconds" in result.marks["Q1.3-forward"].message
 
 
+def test_half_a_character_breaks_no_file(grader, tmp_path):
+    half = (
+        "print('\\ud800')\ndef forward(*given): raise ValueError('\\ud800')\n"
+        "runs, interval, verdict = '\\ud800', 1, 2"
+    )
+    cells = [*theory(), new_code_cell(half), new_markdown_cell("\\ud800")]
+    content = handed_in(cells, "a").content.replace(b"\\\\ud800", b"\\ud800", 1)
+    results = grade.grade_all(
+        [submissions.Submission("b", "x.ipynb", content)], grader, tmp_path, jobs=1
+    )
+    assert points(results[0]) == NUMPY - 6
+    feedback.feedback(ROOT, tmp_path, results)
+    assert "stopped with ValueError" in (tmp_path / "pages/b.html").read_text()
+
+
 def test_a_cell_that_will_not_be_interrupted_is_left_out(grader):
     stubborn = (
         "import time\nwhile True:\n    try:\n        time.sleep(1000)\n"

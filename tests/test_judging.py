@@ -515,6 +515,19 @@ def test_sweeps(change, points, message):
     assert message or not mark.message
 
 
+@pytest.mark.parametrize(
+    "value",
+    [None, 3, [1], {"budget": 3}, {}, "x", [[None]] * 5, [[{}]] * 5, [["a"]] * 5],
+)
+def test_what_is_no_sweep_earns_nothing_and_breaks_nothing(value):
+    if isinstance(value, list) and len(value) == 5:
+        names = ("budget", "batch_size", "network", "updates", "accuracy")
+        value = dict(zip(names, value, strict=True))
+    mark = tables.judge_sweep([{"value": value}], {}, None)
+    assert mark.points == 0
+    assert mark.message
+
+
 def test_a_sweep_that_is_not_the_codes_earns_nothing():
     mark = swept(again={"plain": 0.2})
     assert mark.points == 0

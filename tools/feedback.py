@@ -240,17 +240,10 @@ def body(notebook: str) -> str:
     """
     if not notebook:
         return "<p>There is none that could be run.</p>"
-    nb = nbformat.reads(notebook, as_version=4)
-    for cell in notebooks.code_cells(nb):
-        cell.outputs = [
-            shown for output in cell.outputs if (shown := _harmless(output))
-        ]
-    logging.getLogger("traitlets").setLevel(logging.ERROR)  # students' alt texts
-    exporter = HTMLExporter(template_name="basic", exclude_anchor_links=True)
-    exporter.register_preprocessor(
-        "nbconvert.preprocessors.CoalesceStreamsPreprocessor", enabled=True
-    )
-    rendered, _ = exporter.from_notebook_node(nb)
+    try:
+        rendered = _rendered(nbformat.reads(notebook, as_version=4))
+    except Exception:  # a student wrote it: the others' pages must be made
+        return "<p>It cannot be shown here: open the file that was handed in.</p>"
     return bleach.clean(
         rendered,
         tags=TAGS,
@@ -258,6 +251,19 @@ def body(notebook: str) -> str:
         protocols={"data", "http", "https"},
         strip=True,
     )
+
+
+def _rendered(nb: NotebookNode) -> str:
+    for cell in notebooks.code_cells(nb):
+        outputs = map(_harmless, cell.outputs)
+        cell.outputs = [output for output in outputs if output is not None]
+    logging.getLogger("traitlets").setLevel(logging.ERROR)  # students' alt texts
+    exporter = HTMLExporter(template_name="basic", exclude_anchor_links=True)
+    exporter.register_preprocessor(
+        "nbconvert.preprocessors.CoalesceStreamsPreprocessor", enabled=True
+    )
+    rendered, _ = exporter.from_notebook_node(nb)
+    return rendered
 
 
 def _harmless(output: NotebookNode) -> NotebookNode | None:

@@ -174,6 +174,7 @@ def _as_run(nb: NotebookNode, executed: str | None) -> NotebookNode:
     """Return the cells handed in with the outputs of the run that belong to them."""
     try:
         run = nbformat.reads(executed or "", as_version=4)
+        nbformat.validate(run)
     except Exception:  # whatever the sandbox said: then there are no outputs
         return nb
     if len(run.cells) == len(nb.cells):

@@ -170,7 +170,12 @@ def _below_common(files: list[_File]) -> list[_File]:
 
 def _name(name: str) -> str:
     """Return a name in the form in which equal names are equal."""
-    return unicodedata.normalize("NFC", name)
+    return unicodedata.normalize("NFC", _writable(name))
+
+
+def _writable(text: str) -> str:
+    """Return a text without halves of characters, which no file can hold."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def read(submission: Submission) -> NotebookNode:
@@ -199,9 +204,10 @@ def read(submission: Submission) -> NotebookNode:
 
 def _cell(cell: NotebookNode) -> NotebookNode:
     source = cell.source if isinstance(cell.source, str) else "".join(cell.source)
-    source = source.replace("\r\n", "\n").replace("\r", "\n")
+    source = _writable(source).replace("\r\n", "\n").replace("\r", "\n")
     every = cell.get("metadata", {}).get("tags", [])
-    kept = [tag for tag in every if isinstance(tag, str) and re.match(r"[^,]+$", tag)]
+    texts = [_writable(tag) for tag in every if isinstance(tag, str)]
+    kept = [tag for tag in texts if re.fullmatch(r"[^,]+", tag)]
     makes = {
         "code": nbformat.v4.new_code_cell,
         "markdown": nbformat.v4.new_markdown_cell,
