@@ -250,7 +250,7 @@ def test_a_fork_bomb_ends(grader):
 @pytest.mark.parametrize(
     ("source", "error"),
     [
-        ("for _ in range(1_000):\n    print('x' * 10**6)", "x"),
+        ("for _ in range(1_000):\n    print('x' * 10**6)", "the rest is left out"),
         ("with open('large', 'wb') as file:\n    file.write(bytes(10**9))", "OSError"),
         (
             "import os\nfor i in range(100):\n"
@@ -439,7 +439,7 @@ def test_a_good_table_that_the_code_does_not_give_earns_nothing():
     given = {"set-up", "import keras", "dataset_name ="}
     first = [
         new_code_cell(cell.source)
-        for cell in notebooks.code_cells(SOURCE)[:12]
+        for cell in notebooks.code_cells(SOURCE)
         if any(word in f"{cell.source} {assignment.tags(cell)[0]}" for word in given)
     ]
     work = solved("Q2.1", "Q2.4", "Q2.5-train")

@@ -21,7 +21,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import DeadKernelError
 from nbformat import NotebookNode
 
-OUTPUT = 500_000  # characters that are kept of a cell's outputs
+OUTPUT = 1_000_000  # characters that are kept of a cell's outputs
 # What the judge's half needs is loaded before the notebook can replace it. `exit()`
 # would end the kernel some time later, and another cell would be blamed.
 FIRST = """
@@ -36,12 +36,19 @@ class Client(NotebookClient):
     """A client that keeps the beginning of what a cell puts out, and drops the rest."""
 
     def process_message(self, msg, cell, cell_index):
-        """Process a kernel's message, unless the cell has said enough."""
+        """Process a kernel's message; shorten it where the cell has said enough."""
+        content, left = msg["content"], OUTPUT - cell.metadata.get("said", 0)
         if msg["msg_type"] in ("stream", "display_data", "execute_result", "error"):
-            said = cell.metadata.get("said", 0) + len(str(msg["content"]))
-            cell.metadata["said"] = said
-            if said > OUTPUT:
+            cell.metadata["said"] = OUTPUT - left + len(str(content))
+            if left <= 0:
                 return None
+            if cell.metadata["said"] > OUTPUT:
+                content = {
+                    "name": "stdout",
+                    "text": str(content.get("text", ""))[:left],
+                }
+                content["text"] += "\n[the rest is left out]\n"
+                msg = msg | {"msg_type": "stream", "content": content}
         return super().process_message(msg, cell, cell_index)
 
 
