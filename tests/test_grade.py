@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import threading
+import time
 import zipfile
 from pathlib import Path
 
@@ -713,6 +714,28 @@ def test_a_page_has_what_was_put_out_and_nothing_that_runs():
     assert "red" in text
     assert "\x1b" not in text
     assert len(soup.select("img[src]")) == 1
+
+
+def test_long_lines_and_progress_bars_are_shortened():
+    cell = new_code_cell("1")
+    texts = ["x" * 10**6, "\n", "10 %\r", "20 %\r100 %\n", "done\r\n"]
+    cell.outputs = [new_output("stream", name="stdout", text=text) for text in texts]
+    html = feedback.body(json.dumps(new_notebook(cells=[cell])))
+    text = BeautifulSoup(html, "html.parser").get_text()
+    assert "x…" in text
+    assert len(text) < 2_000
+    cell.outputs = cell.outputs[2:]
+    html = feedback.body(json.dumps(new_notebook(cells=[cell])))
+    text = BeautifulSoup(html, "html.parser").get_text()
+    assert "100 %\ndone" in text
+    assert "20 %" not in text
+
+
+def test_a_page_that_takes_for_ever_is_given_up(monkeypatch):
+    monkeypatch.setattr(feedback, "PATIENCE", 1)
+    monkeypatch.setattr(feedback, "_rendered", lambda nb: time.sleep(60))
+    html = feedback.body(json.dumps(new_notebook(cells=[])))
+    assert "cannot be shown here" in html
 
 
 # --- the whole -----------------------------------------------------------------------

@@ -8,9 +8,11 @@ import html
 import io
 import logging
 import re
+import signal
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +47,8 @@ img { max-width: 100% }
 .jp-InputPrompt, .jp-OutputPrompt, .prompt { display: none }
 """
 PICTURE = re.compile(r"data:image/(png|jpeg);base64,[A-Za-z0-9+/=\s]+")
+LONGEST, WIDEST = 50_000, 1_000  # characters of an output, and of a line of it
+PATIENCE = 60  # seconds for a page
 # Even if a tag came through, the page could neither run nor load anything.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
@@ -241,39 +245,73 @@ def body(notebook: str) -> str:
     if not notebook:
         return "<p>There is none that could be run.</p>"
     try:
-        rendered = _rendered(nbformat.reads(notebook, as_version=4))
+        with _at_most(PATIENCE):
+            rendered = _rendered(nbformat.reads(notebook, as_version=4))
+            return bleach.clean(
+                rendered,
+                tags=TAGS,
+                attributes=_allowed,
+                protocols={"data", "http", "https"},
+                strip=True,
+            )
     except Exception:  # a student wrote it: the others' pages must be made
         return "<p>It cannot be shown here: open the file that was handed in.</p>"
-    return bleach.clean(
-        rendered,
-        tags=TAGS,
-        attributes=_allowed,
-        protocols={"data", "http", "https"},
-        strip=True,
-    )
+
+
+@contextmanager
+def _at_most(seconds: int) -> Iterator[None]:
+    """Give up after a while: some texts take Markdown's rules for ever."""
+
+    def late(*_) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _rendered(nb: NotebookNode) -> str:
     for cell in notebooks.code_cells(nb):
-        outputs = map(_harmless, cell.outputs)
-        cell.outputs = [output for output in outputs if output is not None]
+        cell.outputs = _harmless(cell.outputs)
     logging.getLogger("traitlets").setLevel(logging.ERROR)  # students' alt texts
     exporter = HTMLExporter(template_name="basic", exclude_anchor_links=True)
-    exporter.register_preprocessor(
-        "nbconvert.preprocessors.CoalesceStreamsPreprocessor", enabled=True
-    )
     rendered, _ = exporter.from_notebook_node(nb)
     return rendered
 
 
-def _harmless(output: NotebookNode) -> NotebookNode | None:
-    """Return an output with nothing but text and pictures; None if nothing is left."""
-    if output.output_type in ("stream", "error"):
-        return output
-    data = {key: output.data[key] for key in SHOWN if key in output.data}
-    if any(not isinstance(value, str) for value in data.values()) or not data:
-        return None
-    return nbformat.v4.new_output("display_data", data)
+def _harmless(outputs: Iterable[NotebookNode]) -> list[NotebookNode]:
+    """Return outputs with nothing but pictures and text, of bearable length."""
+    shown: list[NotebookNode] = []
+    for output in outputs:
+        if output.output_type == "stream":
+            if shown and shown[-1].get("name") == output.name:
+                shown[-1].text += output.text
+            else:
+                shown.append(output)
+        elif output.output_type == "error":
+            output.traceback = [_short(text) for text in output.traceback]
+            shown.append(output)
+        else:
+            data = {key: output.data[key] for key in SHOWN if key in output.data}
+            if "text/plain" in data:
+                data["text/plain"] = _short(data["text/plain"])
+            if data:
+                shown.append(nbformat.v4.new_output("display_data", data))
+    for output in shown:
+        if output.output_type == "stream":
+            output.text = _short(output.text)
+    return shown
+
+
+def _short(text: str) -> str:
+    """Return a text as a terminal would leave it, and not too much of it."""
+    lines = text[:LONGEST].replace("\r\n", "\n").split("\n")
+    lines = [line.rstrip("\r").rsplit("\r", 1)[-1] for line in lines]
+    return "\n".join(line[:WIDEST] + "…" * (len(line) > WIDEST) for line in lines)
 
 
 def _allowed(tag: str, name: str, value: str) -> bool:

@@ -78,7 +78,7 @@ class Worker:
             interrupt_on_timeout=True,
             allow_errors=True,
             record_timing=False,
-            coalesce_streams=True,
+            coalesce_streams=False,  # takes for ever on a line of a million characters
             store_widget_state=False,
             raise_on_iopub_timeout=False,
             extra_arguments=["--log-level=CRITICAL"],
