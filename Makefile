@@ -27,7 +27,7 @@ endef
 
 .NOTPARALLEL: # the tests time nothing, but the notebooks do
 .PHONY: help .venv report playground test lint unit notebooks portable lab refresh \
-  replicate submission links picture bench
+  replicate submission assignment grade feedback links picture bench
 
 help: ## Show this list
 	@sed -n 's/^\([.a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
@@ -75,6 +75,15 @@ replicate: $(READY) ## Make what is missing of the record (REPLICATIONS="0-9", N
 
 submission: $(READY) ## Merge 01 to 07 and 11 into one executed notebook (DATE=20_November)
 	$(BIN)/python -m tools.submission '$(DATE)'
+
+assignment: $(READY) ## Make build/assignment.zip, the edition for students (DATA=1: with the data)
+	$(BIN)/python -m tools.assignment $(if $(DATA),--data)
+
+grade: $(READY) ## Grade what students handed in (SUBMISSIONS=folder or zip, JOBS=2, TRUST=1)
+	$(BIN)/python -m tools.grade '$(SUBMISSIONS)' --jobs $(or $(JOBS),2) $(if $(TRUST),--trust)
+
+feedback: $(READY) ## Make students' pages and totals again, after essays.csv was filled in
+	$(BIN)/python -m tools.feedback
 
 links: $(READY) ## Write links to Colab and the address of the copy on GitHub (REPO=owner/name)
 	$(BIN)/python -m tools.links '$(REPO)'

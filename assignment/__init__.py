@@ -1,0 +1,1 @@
+"""The edition one hands out: source notebook, hidden checks, rubric."""

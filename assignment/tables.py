@@ -1,0 +1,234 @@
+"""Q2.5 and Q3.1: the tables of accuracies, what follows from them, one row again."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import product
+
+import numpy as np
+from scipy import stats
+
+from assignment.marks import Answers, Mark, Mistake, array, explain, found, total
+from helpers import claims
+
+TEST, VALIDATION, TRAINING = 10_000, 5_000, 8_192  # images
+BATCH_SIZE, EPOCHS = 64, 4
+MARGIN = claims.MARGINS["accuracy"]
+TOLERANCE = 0.02  # between a table and the same seed again, on any machine
+ARMS = ("plain", "batch_norm")
+BATCH_SIZES = (16, 64, 256)
+BUDGETS = ("epochs", "updates")
+UPDATES = EPOCHS * TRAINING // BATCH_SIZE  # of the budget of equal updates
+INTERVAL = {
+    "sign": Mistake(1, "your difference is plain − batch_norm: take it the other way"),
+    "normal": Mistake(1, "your interval uses 1.96: few seeds need the t quantile"),
+    "population": Mistake(
+        1, "your standard deviation divides by n: use n − 1 (ddof=1, as pandas does)"
+    ),
+    "no root": Mistake(
+        2, "your interval uses the standard deviation: divide it by √n seeds"
+    ),
+    "unpaired": Mistake(
+        2, "your interval ignores the pairs: take the difference seed by seed"
+    ),
+}
+
+
+def interval(plain, batch_norm, mistakes=frozenset()):
+    """95 % t interval of the mean paired difference, with the slips it is known for."""
+    difference = np.subtract(batch_norm, plain)
+    if "sign" in mistakes:
+        difference = -difference
+    n, ddof = len(difference), int("population" not in mistakes)
+    root = 1.0 if "no root" in mistakes else np.sqrt(n)
+    spread, freedom = difference.std(ddof=ddof), n - 1
+    if "unpaired" in mistakes:
+        spread = np.hypot(np.std(plain, ddof=ddof), np.std(batch_norm, ddof=ddof))
+        freedom = 2 * n - 2
+    quantile = 1.96 if "normal" in mistakes else stats.t.ppf(0.975, freedom)
+    half = quantile * spread / root
+    return np.array([difference.mean() - half, difference.mean() + half])
+
+
+# --- Q2.5 ----------------------------------------------------------------------------
+
+
+def runs_of(answers: Answers | None) -> tuple[dict[str, np.ndarray], str]:
+    """Return a student's table as columns of numbers, or say what is wrong with it."""
+    value = answers[0].get("value") if answers else None
+    table = value[0] if isinstance(value, list) and len(value) == 3 else None
+    if not isinstance(table, Mapping):
+        return {}, "runs is not a table yet"
+    columns = {name: array(table.get(name)) for name in ("seed", *ARMS)}
+    for name, column in columns.items():
+        if column is None or column.ndim != 1 or not np.isfinite(column).all():
+            return {}, f"runs has no column {name!r} of numbers"
+    seeds = columns["seed"]
+    if len({len(column) for column in columns.values()}) != 1 or len(seeds) < 2:
+        return {}, "runs needs three to five rows, each of another seed"
+    if len(set(seeds)) != len(seeds):
+        return {}, "runs has a seed twice: each row is another seed"
+    if (seeds != seeds.round()).any() or (seeds < 0).any() or (seeds > 2**31).any():
+        return {}, "seeds are whole numbers from 0 on"
+    return columns, ""
+
+
+def judge_runs(answers: Answers | None, again: Mapping, seed: int | None) -> Mark:
+    """Mark table (4), interval (3), verdict (3), and the seed trained again (2).
+
+    Parameters
+    ----------
+    answers : the student's `[runs, interval, verdict]`.
+    again : accuracy of each arm as the judge scored it, or the error, by arm.
+    seed : the one that was trained again.
+    """
+    runs, problem = runs_of(answers)
+    if problem:
+        return Mark(0, 12, problem)
+    claimed = {arm: float(runs[arm][runs["seed"] == seed][0]) for arm in ARMS}
+    confirmed = _judge_again(claimed, again, f"seed {seed}", 2)
+    if not confirmed.points:  # nothing follows from numbers that are not the code's
+        return Mark(0, 12, confirmed.message)
+    plausible = _judge_shares(np.r_[runs["plain"], runs["batch_norm"]], TEST)
+    few = Mark(0, 2, f"runs has {len(runs['seed'])} seeds, asked are three to five")
+    size = Mark(2, 2, "") if 3 <= len(runs["seed"]) <= 5 else few
+    verdict = _judge_verdict(runs, answers[0]["value"])
+    return total([size, plausible, *verdict, confirmed])
+
+
+def _judge_shares(values: np.ndarray, images: int) -> Mark:
+    counts = values * images
+    if (values > 1).any():
+        return Mark(0, 2, "accuracies are shares between 0 and 1, not per cent")
+    whole = np.abs(counts - counts.round()).max() < 0.02  # float32 knows 7 digits
+    if (values < 0).any() or not whole or len(set(counts.round())) < 3:
+        return Mark(0, 2, f"these are no shares of {images:,} images")
+    return Mark(2, 2, "")
+
+
+def _judge_verdict(runs: Mapping, value: Sequence) -> list[Mark]:
+    right = interval(runs["plain"], runs["batch_norm"])
+    given, word = array(value[1]), value[2]
+    arms = [[runs["plain"], runs["batch_norm"]]]
+    names = None
+    if given is not None and given.shape == (2,):
+        names = explain(interval, INTERVAL, arms, [given])
+    if names is None:
+        says = "your interval is not the 95 % t interval of the paired differences, "
+        marks = [Mark(0, 3, f"{says}{_points(right)}")]
+        accepted = {claims.decide(*right, MARGIN)}
+    else:
+        marks = [found(INTERVAL, names, 3)]
+        # Wrong once is paid once: a verdict may follow from the interval they have.
+        accepted = {claims.decide(*right, MARGIN), claims.decide(*given, MARGIN)}
+    if isinstance(word, str) and word in accepted:
+        return [*marks, Mark(3, 3, "")]
+    follows = claims.decide(*right, MARGIN)
+    says = f"your interval, {_points(right)}, says “{follows}”"
+    return [*marks, Mark(0, 3, f"{says}, not “{str(word)[:40]}”")]
+
+
+def _points(ends: Collection[float]) -> str:
+    low, high = (100 * end for end in ends)
+    return f"{low:+.2f} to {high:+.2f} points"
+
+
+def _judge_again(claimed: Mapping, again: Mapping, which: str, of: float) -> Mark:
+    """Compare what a table claims with what the judge scored, by arm."""
+    errors = [value for value in again.values() if isinstance(value, str)]
+    if errors or not again:
+        reason = errors[0] if errors else "train did not answer"
+        return Mark(0, of, f"{which} could not be trained again ({reason})")
+    scale = 100 if max(claimed.values()) > 1 else 1  # per cent is judged elsewhere
+    scored = ", ".join(f"{arm} {value:.4f}" for arm, value in again.items())
+    off = [abs(claimed[arm] / scale - again[arm]) for arm in again]
+    if not max(off) < TOLERANCE:  # NaN is off, too
+        said = ", ".join(f"{claimed[arm]:.4g}" for arm in again)
+        return Mark(
+            0, of, f"{which} trained again gives {scored}, but your table says {said}"
+        )
+    return Mark(of, of, "")
+
+
+# --- Q3.1 ----------------------------------------------------------------------------
+
+
+def settings() -> list[tuple[str, int, str]]:
+    """Return the rows that the sweep must have: budget, batch size, network."""
+    return list(product(BUDGETS, BATCH_SIZES, ARMS))
+
+
+def epochs(budget: str, batch_size: int) -> int:
+    """Return the epochs that a budget allows at a batch size."""
+    return EPOCHS if budget == "epochs" else EPOCHS * batch_size // BATCH_SIZE
+
+
+def updates(budget: str, batch_size: int) -> int:
+    """Return the updates that a budget allows at a batch size."""
+    return epochs(budget, batch_size) * TRAINING // batch_size
+
+
+def sweep_of(answers: Answers | None) -> tuple[dict[tuple, dict[str, float]], str]:
+    """Return a student's sweep by setting, or say what is wrong with it."""
+    table = answers[0].get("value") if answers else None
+    if not isinstance(table, Mapping):
+        return {}, "sweep is not a table yet"
+    names = ("budget", "batch_size", "network", "updates", "accuracy")
+    if missing := [name for name in names if not isinstance(table.get(name), list)]:
+        return {}, f"sweep has no column {missing[0]!r}"
+    rows = {}
+    for budget, size, network, *values in zip(*(table[c] for c in names), strict=False):
+        numbers = array(values)
+        words = isinstance(budget, str) and isinstance(network, str)
+        number = isinstance(size, int | float)
+        if words and number and numbers is not None and numbers.shape == (2,):
+            key = (budget, size, network)
+            rows[key] = {"updates": float(numbers[0]), "accuracy": float(numbers[1])}
+    if missing := [key for key in settings() if key not in rows]:
+        key = ", ".join(map(str, missing[0]))
+        return {}, f"sweep lacks {len(missing)} of its 12 rows, such as {key}"
+    return {key: rows[key] for key in settings()}, ""
+
+
+def judge_sweep(answers: Answers | None, again: Mapping, setting: tuple | None) -> Mark:
+    """Mark rows (3), updates (3), accuracies (2), and one row trained again (2)."""
+    rows, problem = sweep_of(answers)
+    if problem:
+        return Mark(0, 10, problem)
+    which = f"{setting[2]} at batch {setting[1]} (equal {setting[0]})"
+    claimed = {setting[2]: rows[setting]["accuracy"]}
+    confirmed = _judge_again(claimed, again, which, 2)
+    if not confirmed.points:
+        return Mark(0, 10, confirmed.message)
+    values = np.array([row["accuracy"] for row in rows.values()])
+    marks = [Mark(3, 3, ""), _judge_updates(rows), _judge_shares(values, VALIDATION)]
+    return total([*marks, confirmed])
+
+
+def _judge_updates(rows: Mapping) -> Mark:
+    wrong = [
+        key for key, row in rows.items() if row["updates"] != updates(key[0], key[1])
+    ]
+    if not wrong:
+        return Mark(3, 3, "")
+    budget, size, _ = wrong[0]
+    return Mark(
+        0,
+        3,
+        f"at equal {budget}, batch {size} makes {updates(budget, size):,} updates, not "
+        f"{rows[wrong[0]]['updates']:,g}",
+    )
+
+
+def again(
+    train: Answers | None, arms: Sequence[str], score: Callable[[Mapping], float]
+) -> dict[str, float | str]:
+    """Return what each network trained again scores, or why it does not."""
+    result: dict[str, float | str] = {}
+    for arm, answer in zip(arms, train or (), strict=False):
+        if "error" in answer:
+            result[arm] = f"train stopped with {answer['error']}"
+            continue
+        try:
+            result[arm] = score(answer["value"])
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+            result[arm] = "train does not return one of the two networks"
+    return result if len(result) == len(arms) else {}

@@ -1,0 +1,752 @@
+"""Notebooks that are honest, unlucky or hostile, graded from the file to the score."""
+
+import json
+import os
+import shutil
+import socket
+import threading
+import time
+import zipfile
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+from bs4 import BeautifulSoup
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from assignment.marks import Mark
+from tools import assignment, feedback, grade, kept, notebooks, sandbox, submissions
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE = notebooks.read(assignment.SOURCE)
+NUMPY = 16  # points of the four functions in NumPy
+# A cell that loops is given up soon; a busy machine still starts its kernel in time.
+SHORT = sandbox.Limits(
+    cell_seconds=20, notebook_seconds=120, seconds=600, memory=3 * 2**30, disk=2**25
+)
+SECRET = "the-secret-of-another-student"
+
+
+def confined() -> bool:
+    try:
+        sandbox.check()
+    except sandbox.NoSandboxError:
+        return False
+    return True
+
+
+CONFINED = confined()
+needs_sandbox = pytest.mark.skipif(not CONFINED, reason="bubblewrap cannot start here")
+
+
+@pytest.fixture(scope="module")
+def grader():
+    return grade.Grader(ROOT, SHORT, trust=not CONFINED)
+
+
+def solved(*names: str) -> list:
+    """Return the author's cells for some items."""
+    cells = [
+        cell
+        for cell in SOURCE.cells
+        if "solution" in assignment.tags(cell)[0]
+        and assignment.tags(cell)[1]["id"] in names
+    ]
+    return [new_code_cell(cell.source) for cell in cells]
+
+
+def theory() -> list:
+    """Return cells that earn the sixteen points of NumPy, and need no TensorFlow."""
+    return [
+        new_code_cell("import numpy as np"),
+        *solved("Q1.3-forward", "Q1.3-backward", "Q1.3-moving"),
+    ]
+
+
+def handed_in(cells: list, student: str = "anna", **metadata) -> submissions.Submission:
+    nb = new_notebook(cells=cells, metadata=metadata)
+    return submissions.Submission(student, "work.ipynb", nbformat.writes(nb).encode())
+
+
+def graded(grader, *extra: str, before: bool = False) -> kept.Result:
+    """Grade the NumPy part with other code after it, or before it."""
+    more = [new_code_cell(source) for source in extra]
+    cells = more + theory() if before else theory() + more
+    return grader.grade(handed_in(cells))
+
+
+def points(result: kept.Result) -> float:
+    return sum(mark.points for mark in result.marks.values())
+
+
+def outputs(result: kept.Result) -> str:
+    """Return all that the cells of a notebook put out."""
+    cells = json.loads(result.notebook)["cells"]
+    return json.dumps([cell.get("outputs", []) for cell in cells])
+
+
+# --- honest and unlucky --------------------------------------------------------------
+
+
+def test_what_works_earns_its_points_without_the_rest(grader):
+    result = graded(grader)
+    assert points(result) == NUMPY
+    assert "not defined" in result.marks["Q2.4"].message
+    assert result.marks["Q2.5"].message == "runs is not a table yet"
+
+
+def test_the_handed_out_notebook_earns_nothing(grader):
+    nb = assignment.student(SOURCE)
+    keep = [cell for cell in nb.cells if "keras" not in cell.source]
+    result = grader.grade(handed_in(keep))
+    assert points(result) == 0
+    assert all(mark.message for mark in result.marks.values())
+    assert set(result.essays.values()) == {""}
+
+
+def test_the_order_of_cells_their_number_and_kind_do_not_matter(grader):
+    numpy, forward, *rest = theory()
+    wrong = new_code_cell(forward.source.replace("+ beta", ""))
+    broken = new_code_cell("# A heading that became code\n## Forward (6 points)\nx x")
+    again = nbformat.from_dict(rest[0])
+    cells = [numpy, wrong, *rest, broken, again, forward]
+    kernel = {"name": "conda-env-mine-py", "display_name": "mine", "language": "R"}
+    assert points(grader.grade(handed_in(cells, kernelspec=kernel))) == NUMPY
+
+
+def test_windows_files_and_strange_names_do_not_matter(grader):
+    nb = new_notebook(cells=theory())
+    for cell in nb.cells:
+        cell.source = cell.source.replace("\n", "\r\n")
+    text = nbformat.writes(nb).replace("\n", "\r\n")
+    content = b"\xef\xbb\xbf" + text.encode()
+    student = submissions.Submission("Žofie Ünal 黄", "Übung — końcowa.ipynb", content)
+    result = grader.grade(student)
+    assert points(result) == NUMPY
+    assert result.student == student.student
+
+
+def test_a_change_of_folder_and_shadowed_names_do_not_matter(grader):
+    extra = "import os\nos.makedirs('mine')\nos.chdir('mine')\njson = answer = list = 3"
+    assert points(graded(grader, extra)) == NUMPY
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no json", b"[1]", b"{}", b'{"cells": 3}', b"\xff\xfe", b"[" * 100_000],
+)
+def test_what_is_no_notebook_is_said_to_be_none(grader, content):
+    result = grader.grade(submissions.Submission("bo", "work.ipynb", content))
+    assert points(result) == 0
+    assert "is no notebook" in result.note
+    assert "is no notebook" in feedback.page(result, {}, grader.essays)
+
+
+def test_an_endless_cell_costs_nothing_but_itself(grader):
+    result = graded(grader, "while True: pass", before=True)
+    assert points(result) == NUMPY
+    assert "KeyboardInterrupt" in outputs(result)
+
+
+def test_an_endless_function_costs_its_points(grader):
+    result = graded(grader, "def forward(*given):\n    while True: pass")
+    assert points(result) == NUMPY - 6
+    assert "no end after 20 seconds" in result.marks["Q1.3-forward"].message
+
+
+def test_half_a_character_breaks_no_file(grader, tmp_path):
+    half = (
+        "print('\\ud800')\ndef forward(*given): raise ValueError('\\ud800')\n"
+        "runs, interval, verdict = '\\ud800', 1, 2"
+    )
+    cells = [*theory(), new_code_cell(half), new_markdown_cell("\\ud800")]
+    content = handed_in(cells, "a").content.replace(b"\\\\ud800", b"\\ud800", 1)
+    results = grade.grade_all(
+        [submissions.Submission("b", "x.ipynb", content)], grader, tmp_path, jobs=1
+    )
+    assert points(results[0]) == NUMPY - 6
+    feedback.feedback(ROOT, tmp_path, results)
+    assert "stopped with ValueError" in (tmp_path / "pages/b.html").read_text()
+
+
+def test_a_cell_that_will_not_be_interrupted_is_left_out(grader):
+    stubborn = (
+        "import time\nwhile True:\n    try:\n        time.sleep(1000)\n"
+        "    except BaseException:\n        pass"
+    )
+    result = graded(grader, stubborn, before=True)
+    assert points(result) == NUMPY
+    assert result.attempts == ["cell 1: no end after 20 seconds"]
+    assert "not run: no end after" in outputs(result)
+
+
+@pytest.mark.parametrize(
+    "source", ["import sys\nsys.exit()", "exit()", "raise KeyboardInterrupt"]
+)
+def test_leaving_is_no_way_out(grader, source):
+    assert points(graded(grader, source, before=True)) == NUMPY
+
+
+@pytest.mark.parametrize(
+    "source", ["import os\nos._exit(0)", "import os\nos.kill(os.getpid(), 9)"]
+)
+def test_a_cell_that_kills_the_kernel_is_left_out(grader, source):
+    result = graded(grader, source)
+    assert points(result) == NUMPY
+    assert result.attempts == ["cell 5: the kernel died"]
+
+
+def test_a_function_that_kills_the_kernel_costs_its_points(grader):
+    result = graded(grader, "import os\ndef forward(*given):\n    os._exit(0)")
+    assert points(result) == NUMPY - 6
+    assert "the kernel died" in result.marks["Q1.3-forward"].message
+
+
+# --- hostile -------------------------------------------------------------------------
+
+
+@needs_sandbox
+def test_a_memory_hog_gets_a_memory_error(grader):
+    hog = "x = []\nfor _ in range(10_000):\n    x.append(np.ones(2**24))"
+    result = graded(grader, hog)
+    assert points(result) == NUMPY
+    assert "MemoryError" in outputs(result)
+
+
+@needs_sandbox
+def test_many_small_hogs_are_one_large_one(grader):
+    hogs = (
+        "import os, time\nfor _ in range(8):\n    if os.fork() == 0:\n"
+        "        x = np.ones(2**26)\n        time.sleep(1000)\ntime.sleep(30)"
+    )
+    result = graded(grader, hogs)
+    assert points(result) == NUMPY
+    assert result.attempts == ["cell 5: more than 3 GB of memory in all"]
+
+
+@needs_sandbox
+def test_a_hundred_children_end_with_the_notebook(grader):
+    name = "987654"
+    children = (
+        "import subprocess\nfor _ in range(100):\n"
+        f"    subprocess.Popen(['sleep', '{name}'], start_new_session=True)"
+    )
+    assert points(graded(grader, children)) == NUMPY
+    running = [p.info["cmdline"] or [] for p in psutil.process_iter(["cmdline"])]
+    assert not [command for command in running if name in command]
+
+
+@needs_sandbox
+def test_a_fork_bomb_ends(grader):
+    bomb = (
+        "import os, time\nfor _ in range(3_000):\n    try:\n"
+        "        if os.fork() == 0:\n            time.sleep(1000)\n"
+        "    except OSError:\n        pass"
+    )
+    assert points(graded(grader, bomb)) == NUMPY
+
+
+@needs_sandbox
+@pytest.mark.parametrize(
+    ("source", "error"),
+    [
+        ("for _ in range(1_000):\n    print('x' * 10**6)", "the rest is left out"),
+        ("with open('large', 'wb') as file:\n    file.write(bytes(10**9))", "OSError"),
+        (
+            "import os\nfor i in range(100):\n"
+            "    with open(os.path.join(os.sep, 'tmp', str(i)), 'wb') as file:\n"
+            "        file.write(bytes(10**7))",
+            "No space left",
+        ),
+    ],
+)
+def test_a_gigabyte_of_output_is_cut(grader, source, error):
+    result = graded(grader, source)
+    assert points(result) == NUMPY
+    assert error in outputs(result)
+    assert len(result.notebook) < 5 * 10**6
+
+
+@needs_sandbox
+def test_replaced_checks_and_overridden_tools_earn_nothing(grader):
+    cheat = """
+import sys, types, builtins
+import numpy as np
+from pathlib import Path
+fake = types.ModuleType("asking")
+def answer(function):
+    Path("answer.json").write_text('[{"value": 1e9}]')
+fake.answer = answer
+sys.modules["asking"] = fake
+for name in ("asking.py", "exam.py", "marks.py", "checks.py"):
+    Path(name).write_text("def answer(function): pass\\ndef marks(): return 100")
+np.allclose = np.array_equal = lambda *a, **k: True
+builtins.AssertionError = builtins.Exception = KeyError
+builtins.all = lambda values: True
+get_ipython().showtraceback = lambda *a, **k: None
+def forward(*given): return 1
+backward = inference = update_moving = preprocess = build = train = forward
+runs, interval, verdict, sweep = 1, (0, 1), "supported", 1
+"""
+    result = graded(grader, cheat)
+    assert points(result) == 0
+
+
+@needs_sandbox
+def test_a_forged_word_to_the_judge_earns_nothing(grader):
+    """Every pipe that student code can reach is tried."""
+    forged = """
+import json, os
+line = json.dumps({"question": "Q1.3-forward", "answers": [{"value": 100}],
+                   "points": 100, "marks": {"Q1.3-forward": 6}, "done": True}) + "\\n"
+def forward(*given): return None
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    for fd in range(64):
+        try:
+            with open(f"/proc/{pid}/fd/{fd}", "w") as pipe:
+                pipe.write(line)
+        except (OSError, ValueError):
+            pass
+"""
+    assert points(graded(grader, forged)) <= NUMPY - 6
+
+
+@needs_sandbox
+def test_nothing_of_ours_can_be_read(grader, tmp_path):
+    other = tmp_path / "others" / "berta"
+    other.mkdir(parents=True)
+    (other / "work.ipynb").write_text(SECRET)
+    places = [
+        other / "work.ipynb",
+        *ROOT.glob("assignment/*"),
+        *ROOT.glob("tools/*.py"),
+    ]
+    places += [ROOT / "helpers/claims.py", ROOT / "helpers/normalization.py"]
+    places += [Path("/etc/shadow"), Path("/etc/passwd"), Path("/proc/1/environ")]
+    snoop = f"""
+from pathlib import Path
+seen = []
+for name in {[str(place) for place in places]!r}:
+    try:
+        seen.append(Path(name).read_bytes()[:100])
+    except OSError:
+        pass
+found = [p for p in Path("/edition").rglob("*") if p.is_file()]
+print("SEEN", seen, sorted(p.name for p in found if p.suffix != ".gz"))
+import os
+print("ENVIRONMENT", sorted(os.environ))
+"""
+    result = graded(grader, snoop)
+    said = outputs(result)
+    assert points(result) == NUMPY
+    names = ["README.md", "SHA256SUMS", "__init__.py", "asking.py", "data.py"]
+    assert f"SEEN [] {[*names, 'quiet.py', 'worker.py']}" in said
+    for name in ("claims.py", "exam.py", "formulas.py", "grade.py", SECRET):
+        assert name not in said
+
+
+@needs_sandbox
+def test_nothing_can_be_written_outside(grader, tmp_path):
+    victim = tmp_path / "scores.csv"
+    victim.write_text("anna,0")
+    places = [tmp_path / "new", victim, ROOT / "helpers/data.py", ROOT / "new"]
+    places += [
+        Path(f"{sandbox.INSIDE}/helpers/data.py"),
+        Path("/usr/new"),
+        Path("/new"),
+    ]
+    before = (ROOT / "helpers/data.py").read_bytes()
+    write = f"""
+wrote = []
+for name in {[str(place) for place in places]!r}:
+    try:
+        open(name, "w").write("changed")
+        wrote.append(name)
+    except OSError:
+        pass
+print("WROTE", wrote)
+"""
+    result = graded(grader, write)
+    assert "WROTE []" in outputs(result)
+    assert victim.read_text() == "anna,0"
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.csv"]
+    assert (ROOT / "helpers/data.py").read_bytes() == before
+
+
+@needs_sandbox
+def test_there_is_no_network(grader):
+    called = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(120)
+
+        def listen():
+            try:
+                connection, _ = server.accept()
+                called.append(connection.recv(10))
+            except OSError:
+                pass
+
+        threading.Thread(target=listen, daemon=True).start()
+        port = server.getsockname()[1]
+        call = (
+            "import socket\n"
+            f"s = socket.create_connection(('127.0.0.1', {port}), timeout=5)\n"
+            "s.send(b'answers')"
+        )
+        result = graded(grader, call)
+    assert "ConnectionRefused" in outputs(result)
+    assert points(result) == NUMPY
+    assert not called
+
+
+@needs_sandbox
+def test_the_class_is_unharmed_by_its_worst_members(grader, tmp_path):
+    kill = "import os, signal\nos.kill(-1, signal.SIGKILL)"
+    parent = "import os, signal\nfor _ in range(9):\n    os.kill(os.getppid(), 9)"
+    loop = "while True: print('x' * 1000)"
+    cases = {"kills": kill, "orphan": parent, "prints": loop, "honest": "1"}
+    found = [
+        handed_in([*theory(), new_code_cell(source)], name)
+        for name, source in cases.items()
+    ]
+    results = grade.grade_all(found, grader, tmp_path, jobs=2)
+    assert {r.student: points(r) for r in results} == dict.fromkeys(cases, NUMPY)
+
+
+FABRICATED = """
+import pandas as pd
+runs = pd.DataFrame({
+    "seed": [0, 1, 2],
+    "plain": [0.9412, 0.9398, 0.9421],
+    "batch_norm": [0.9405, 0.9417, 0.9411],
+})
+difference = runs["batch_norm"] - runs["plain"]
+half = 4.302653 * difference.std() / 3**0.5
+interval, verdict = (difference.mean() - half, difference.mean() + half), "no effect"
+"""
+
+
+@needs_sandbox
+def test_a_table_without_code_earns_nothing(grader):
+    result = graded(grader, FABRICATED)
+    assert result.marks["Q2.5"].points == 0
+    assert "could not be trained again" in result.marks["Q2.5"].message
+
+
+@needs_sandbox
+def test_a_good_table_that_the_code_does_not_give_earns_nothing():
+    """Its numbers are possible and its verdict follows; `train` gives others."""
+    given = {"set-up", "import keras", "dataset_name ="}
+    first = [
+        new_code_cell(cell.source)
+        for cell in notebooks.code_cells(SOURCE)
+        if any(word in f"{cell.source} {assignment.tags(cell)[0]}" for word in given)
+    ]
+    work = solved("Q2.1", "Q2.4", "Q2.5-train")
+    grader = grade.Grader(ROOT, sandbox.Limits())
+    result = grader.grade(handed_in([*first, *work, new_code_cell(FABRICATED)]))
+    assert result.marks["Q2.1"].points == 6
+    assert result.marks["Q2.4"].points == 12
+    assert result.marks["Q2.5"].points == 0
+    assert "trained again gives plain 0.8" in result.marks["Q2.5"].message
+
+
+# --- without a sandbox ---------------------------------------------------------------
+
+
+def test_without_bubblewrap_nothing_is_run_and_the_remedy_is_said(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(sandbox.NoSandboxError, match="apt-get install bubblewrap"):
+        sandbox.check()
+    (tmp_path / "anna").mkdir()
+    monkeypatch.setattr("sys.argv", ["grade", str(tmp_path)])
+    monkeypatch.setattr(notebooks, "ROOT", tmp_path)
+    with pytest.raises(SystemExit, match="TRUST=1 runs without it"):
+        grade.main()
+
+
+def test_a_bubblewrap_that_may_not_start_is_said_to_be(monkeypatch, tmp_path):
+    fake = tmp_path / "bwrap"
+    fake.write_text(
+        "#!/bin/sh\necho 'No permissions to create namespace' >&2\nexit 1\n"
+    )
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    with pytest.raises(sandbox.NoSandboxError, match="No permissions to create names"):
+        sandbox.check()
+
+
+def test_no_folder_named_is_said(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["grade", ""])
+    with pytest.raises(SystemExit, match="make grade SUBMISSIONS=folder"):
+        grade.main()
+
+
+def test_with_trust_it_runs_without():
+    grader = grade.Grader(ROOT, SHORT, trust=True)
+    result = graded(
+        grader, "import os\nprint('HOME', os.getcwd() == os.environ['HOME'])"
+    )
+    assert points(result) == NUMPY
+    assert "HOME True" in outputs(result)
+
+
+# --- what is handed in ---------------------------------------------------------------
+
+
+def notebook_of(text: str) -> bytes:
+    return nbformat.writes(new_notebook(cells=[new_code_cell(text)])).encode()
+
+
+def test_a_folder_a_student_is_found_whatever_the_names(tmp_path):
+    for name in (
+        "anna/a.ipynb",
+        "bo/deep/er/Übung (1).IPYNB",
+        "cy/.ipynb_checkpoints/x",
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(notebook_of(name))
+    (tmp_path / "cy/.ipynb_checkpoints/x.ipynb").write_bytes(b"old")
+    (tmp_path / "dee").mkdir()
+    (tmp_path / "dee/work.ipynb").symlink_to(tmp_path / "anna/a.ipynb")
+    (tmp_path / "eve").symlink_to(tmp_path / "anna")
+    (tmp_path / "loose.ipynb").write_bytes(b"loose")
+    old, new = (tmp_path / "anna" / name for name in ("older.ipynb", "a.ipynb"))
+    old.write_bytes(b"old")
+    os.utime(old, (1, 1))
+    found = {s.student: s for s in submissions.find(tmp_path)}
+    assert list(found) == ["anna", "bo", "cy", "dee", "loose"]
+    assert found["anna"].content == new.read_bytes()
+    assert found["bo"].name == "Übung (1).IPYNB"
+    assert "no notebook" in found["cy"].problem
+    assert "no notebook" in found["dee"].problem
+
+
+@pytest.mark.parametrize("top", ["", "Assignment 1/"])
+def test_a_zip_of_folders_is_the_same(tmp_path, top):
+    path = tmp_path / "export.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"{top}Ana Ćosić_12_file_/x.ipynb", notebook_of("1"))
+        archive.writestr(f"{top}Bo_13_file_/y.ipynb", notebook_of("2"))
+        archive.writestr("__MACOSX/Bo/._y.ipynb", b"junk")
+        archive.writestr(f"{top}../../evil/z.ipynb", notebook_of("3"))
+        archive.writestr(f"{top}Bo_13_file_/a/b/c.txt", b"")
+        archive.mkdir(f"{top}Cy_14_file_")
+    found = {s.student: s for s in submissions.find(path)}
+    assert list(found) == ["Ana Ćosić_12_file_", "Bo_13_file_", "Cy_14_file_"]
+    assert b'"2"' in found["Bo_13_file_"].content
+    assert "no notebook" in found["Cy_14_file_"].problem
+
+
+def test_the_zip_of_a_single_student_and_of_loose_notebooks(tmp_path):
+    path = tmp_path / "export.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("/anna/work.ipynb", notebook_of("1"))
+        archive.writestr("bo_12_34_work.ipynb", notebook_of("2"))
+        archive.writestr("readme.txt", b"")
+    assert [s.student for s in submissions.find(path)] == ["anna", "bo_12_34_work"]
+
+
+def test_what_holds_no_submissions_is_said_to_hold_none(tmp_path):
+    with pytest.raises(ValueError, match="holds no submissions"):
+        submissions.find(tmp_path)
+    with pytest.raises(ValueError, match="neither a folder nor a zip"):
+        submissions.find(tmp_path / "nowhere")
+
+
+def test_essays_are_found_wherever_they_went():
+    edition = assignment.student(SOURCE)
+    ids = list(assignment.items(SOURCE, "essay"))
+    nb = nbformat.from_dict(edition)
+    by_id = {assignment.tags(c)[1].get("id"): c for c in nb.cells if "essay" in str(c)}
+    by_id["Q1.1"].source = "**Your answer to Q1.1:**\n\nover the batch"
+    by_id["Q1.2"].source = "No marker, but the tag: faster"
+    by_id["Q1.3"].metadata.pop("tags")
+    by_id["Q1.3"].source += "\n\nγ undoes it"
+    by_id["Q2.6"].cell_type = "code"
+    by_id["Q2.6"].source = "Your answer to Q2.6: it helped"
+    at = nb.cells.index(by_id["Q1.1"])
+    nb.cells.insert(at + 1, new_markdown_cell("and going on below"))
+    nb.cells.append(new_markdown_cell("**Your answer to Q1.1:** over the batch"))
+    nb.cells.remove(by_id["Q3.2"])
+    at = next(i for i, c in enumerate(nb.cells) if c.source.startswith("## Q3.2"))
+    nb.cells.insert(at + 1, new_markdown_cell("It needs a batch."))
+    found = submissions.essays(nb, edition, ids)
+    assert found["Q1.1"] == "over the batch\n\nand going on below"
+    assert found["Q1.2"] == "No marker, but the tag: faster"
+    assert found["Q1.3"] == "γ undoes it"
+    assert found["Q2.6"] == "it helped"
+    assert found["Q3.2"] == "It needs a batch."
+    assert found["Presentation"] == ""
+
+
+def test_the_handed_out_notebook_has_no_essays():
+    edition = assignment.student(SOURCE)
+    ids = list(assignment.items(SOURCE, "essay"))
+    assert set(submissions.essays(edition, edition, ids).values()) == {""}
+
+
+# --- scores, sheet, pages ------------------------------------------------------------
+
+
+def result_of(student: str, nb=None, **essays) -> kept.Result:
+    marks = {"Q1.3-forward": Mark(4, 6, "your variance divides by m − 1")}
+    ids = assignment.items(SOURCE, "essay")
+    texts = dict.fromkeys(ids, "") | {k.replace("_", "."): v for k, v in essays.items()}
+    text = json.dumps(nb) if nb is not None else ""
+    return kept.Result(student, "work.ipynb", "v", marks, texts, notebook=text)
+
+
+def test_scores_have_a_row_for_each_item_and_no_formulas(tmp_path):
+    kept.write_scores([result_of("=HYPERLINK(1)"), result_of("anna")], tmp_path)
+    text = (tmp_path / "scores.csv").read_text(encoding="utf-8-sig")
+    assert text.splitlines() == [
+        "student,item,points,of,message",
+        "'=HYPERLINK(1),Q1.3-forward,4,6,your variance divides by m − 1",
+        "anna,Q1.3-forward,4,6,your variance divides by m − 1",
+    ]
+
+
+def test_a_finished_submission_is_not_graded_again(grader, tmp_path, monkeypatch):
+    submission = handed_in([new_code_cell("1")], "anna")
+    before = kept.Result("anna", "", grader.version_of(submission), {}, {})
+    kept.save(before, tmp_path)
+    monkeypatch.setattr(grader, "grade", lambda submission: pytest.fail("graded again"))
+    assert grade.grade_all([submission], grader, tmp_path, jobs=1) == [before]
+    changed = handed_in([new_code_cell("2")], "anna")
+    assert grader.version_of(changed) != before.version
+    kept.path_of(tmp_path, "anna").write_text("{damaged")
+    assert kept.load(tmp_path, "anna") is None
+
+
+def test_the_sheet_keeps_what_was_filled_in_and_totals_follow(tmp_path):
+    results = [result_of("anna", Q1_1="=over the batch"), result_of("Bö")]
+    feedback.feedback(ROOT, tmp_path, results)
+    sheet = tmp_path / "essays.csv"
+    text = sheet.read_text(encoding="utf-8-sig")
+    assert "Q1.1,anna,,5,,'=over the batch," in text
+    filled = text.replace("Q1.1,anna,,5,,", 'Q1.1,anna,"3,5",5,good,')
+    sheet.write_text(filled, encoding="utf-8-sig")
+    for _ in range(2):
+        feedback.feedback(ROOT, tmp_path, results)
+    assert "Q1.1,anna,3.5,5,good,'=over" in sheet.read_text(encoding="utf-8-sig")
+    totals = (tmp_path / "totals.csv").read_text(encoding="utf-8-sig").splitlines()
+    assert totals[0].startswith("student,Understanding,Implementation and experiments,")
+    assert totals[1].startswith("anna,7.5,0,0,0,7.5,50,Q1.2 ")
+    page = (tmp_path / "pages/anna.html").read_text()
+    assert "3.5 of 5" in page
+    assert "good" in page
+
+
+def test_what_was_filled_in_stays_when_another_part_of_the_class_is_graded(tmp_path):
+    feedback.feedback(ROOT, tmp_path, [result_of("anna")])
+    sheet = tmp_path / "essays.csv"
+    text = sheet.read_text(encoding="utf-8-sig")
+    sheet.write_text(text.replace("Q1.1,anna,,5,,", "Q1.1,anna,4,5,good,"))
+    feedback.feedback(ROOT, tmp_path, [result_of("bo")])
+    assert "Q1.1,anna,4,5,good" in sheet.read_text(encoding="utf-8-sig")
+    feedback.feedback(ROOT, tmp_path, [result_of("anna"), result_of("bo")])
+    assert sheet.read_text(encoding="utf-8-sig").count("Q1.1,anna,4,5,good") == 1
+
+
+def test_semicolons_of_other_countries_are_read(tmp_path):
+    text = 'item;student;points;of;comment;essay;rubric\nQ1.1;anna;4,5;5;"a; b";;\n'
+    (tmp_path / "essays.csv").write_text(text)
+    read = feedback.read_sheet(tmp_path, {"Q1.1": 5})
+    assert read == {("anna", "Q1.1"): feedback.Essay(4.5, "a; b")}
+
+
+@pytest.mark.parametrize("given", ["6", "-1", "five", "nan"])
+def test_points_that_cannot_be_are_refused(tmp_path, given):
+    row = f"Q1.1,anna,{given},5,,,\n"
+    (tmp_path / "essays.csv").write_text(f"{','.join(feedback.SHEET)}\n{row}")
+    with pytest.raises(ValueError, match="anna, Q1.1 has the points .* give 0 to 5"):
+        feedback.read_sheet(tmp_path, {"Q1.1": 5})
+
+
+PNG = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTj2GwAAAABJ"
+    "RU5ErkJggg=="
+)
+
+
+def test_a_page_has_what_was_put_out_and_nothing_that_runs():
+    evil = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+    cell = new_code_cell(f"print({evil!r})")
+    shown = {"text/html": evil, "text/plain": "a table", "application/javascript": "x"}
+    cell.outputs = [
+        new_output("stream", name="stdout", text=evil),
+        new_output("display_data", shown),
+        new_output("display_data", {"text/html": f"<b>{evil}</b>"}),
+        new_output("display_data", {"image/svg+xml": f"<svg>{evil}</svg>"}),
+        new_output("display_data", {"image/png": PNG}),
+        new_output("display_data", {"image/png": 'x" onerror="alert(3)'}),
+        new_output(
+            "error", ename="E", evalue=evil, traceback=[evil, "\x1b[31mred\x1b[0m"]
+        ),
+    ]
+    texts = [
+        evil,
+        "[click](javascript:alert(4)) ![x](http://example.org/spy.png) <iframe src=/>",
+        "<style>body{display:none}</style><form><input></form> **bold** $x^2$",
+        '<a href="data:text/html,x" onclick="x">y</a><meta http-equiv="refresh">',
+        "```{=html}\n<script>1</script>\n```",
+    ]
+    nb = new_notebook(cells=[cell, *map(new_markdown_cell, texts)])
+    html = feedback.page(result_of(f"Eve {evil}", nb), {}, {"Q1.1": 5})
+    soup = BeautifulSoup(html, "html.parser")
+    assert not soup.select("script, iframe, form, input, object, svg, link, base")
+    assert len(soup.select("style")) == 1
+    assert len(soup.select("meta[http-equiv]")) == 1
+    for tag in soup.find_all():
+        assert not [name for name in tag.attrs if name.startswith("on")], tag
+        for name in ("href", "src"):
+            value = tag.get(name, "https:")
+            assert value.startswith(("data:image/png;base64,", "https:")), tag
+    assert "default-src 'none'" in html
+    text = soup.get_text()
+    assert "a table" in text
+    assert "bold" in text
+    assert "red" in text
+    assert "\x1b" not in text
+    assert len(soup.select("img[src]")) == 1
+
+
+def test_long_lines_and_progress_bars_are_shortened():
+    cell = new_code_cell("1")
+    texts = ["x" * 10**6, "\n", "10 %\r", "20 %\r100 %\n", "done\r\n"]
+    cell.outputs = [new_output("stream", name="stdout", text=text) for text in texts]
+    html = feedback.body(json.dumps(new_notebook(cells=[cell])))
+    text = BeautifulSoup(html, "html.parser").get_text()
+    assert "x…" in text
+    assert len(text) < 2_000
+    cell.outputs = cell.outputs[2:]
+    html = feedback.body(json.dumps(new_notebook(cells=[cell])))
+    text = BeautifulSoup(html, "html.parser").get_text()
+    assert "100 %\ndone" in text
+    assert "20 %" not in text
+
+
+def test_a_page_that_takes_for_ever_is_given_up(monkeypatch):
+    monkeypatch.setattr(feedback, "PATIENCE", 1)
+    monkeypatch.setattr(feedback, "_rendered", lambda nb: time.sleep(60))
+    html = feedback.body(json.dumps(new_notebook(cells=[])))
+    assert "cannot be shown here" in html
+
+
+# --- the whole -----------------------------------------------------------------------
+
+
+@needs_sandbox
+def test_the_reference_solution_gets_full_marks(tmp_path):
+    """The only one that trains networks: about two minutes."""
+    grader = grade.Grader(ROOT, sandbox.Limits())
+    result = grader.grade(grader.reference())
+    assert {i: m.message for i, m in result.marks.items() if m.points < m.of} == {}
+    assert points(result) == 56
+    assert all(result.essays.values())
+    assert "Error" not in outputs(result)

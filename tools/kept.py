@@ -1,0 +1,74 @@
+"""What is kept of each graded submission, and the table of all scores."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from assignment.marks import Mark
+from helpers import files
+
+REFERENCE = "(reference solution)"
+
+
+@dataclass(frozen=True)
+class Result:
+    """All that is kept of a graded submission."""
+
+    student: str
+    name: str  # of the notebook
+    version: str  # of notebook and checks together
+    marks: dict[str, Mark]
+    essays: dict[str, str]
+    note: str = ""  # what went wrong with the run as a whole
+    notebook: str = ""  # as run, without what may harm; JSON
+    seconds: float = 0.0
+    attempts: list[str] = field(default_factory=list)  # how runs ended before their end
+
+
+def path_of(folder: Path, student: str) -> Path:
+    """Return where a student's result is kept."""
+    return folder / "results" / f"{student}.json"
+
+
+def save(result: Result, folder: Path) -> None:
+    """Keep a result, whole or not at all."""
+    path = path_of(folder, result.student)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write(path, json.dumps(asdict(result)).encode())
+
+
+def load(folder: Path, student: str) -> Result | None:
+    """Return a result that is kept; None if there is none, or it is damaged."""
+    try:
+        kept = json.loads(path_of(folder, student).read_text(encoding="utf-8"))
+        marks = {item: Mark(**mark) for item, mark in kept.pop("marks").items()}
+        return Result(**kept, marks=marks)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def cell(text: str) -> str:
+    """Return a text that no spreadsheet takes for a formula."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+def write_scores(results: Sequence[Result], folder: Path) -> None:
+    """Write ``scores.csv``: a row for each student and item that is judged by code."""
+    buffer = io.StringIO()
+    table = csv.writer(buffer, lineterminator="\n")
+    table.writerow(["student", "item", "points", "of", "message"])
+    for result in sorted(results, key=lambda result: result.student):
+        for item, mark in result.marks.items():
+            row = [cell(result.student), item, f"{mark.points:g}", f"{mark.of:g}"]
+            table.writerow([*row, cell(mark.message)])
+    files.write(folder / "scores.csv", buffer.getvalue().encode("utf-8-sig"))
+
+
+def every(folder: Path) -> list[Result]:
+    """Return all results that are kept, but that of the reference solution."""
+    paths = sorted((folder / "results").glob("*.json"))
+    found = [load(folder, path.stem) for path in paths]
+    return [r for r in found if r is not None and r.student != REFERENCE]
