@@ -39,6 +39,7 @@ DIRECTIONS = ("higher", "lower")
 MEASURED_ANEW = "time"  # the unit that no record can hold: it is the machine's
 ARMS = ("treatment", "control")
 EFFECTS = ["replication", "notebook", "claim", "seed", *ARMS]
+FARTHEST = 100  # margins, where the axis of :func:`interval_bar` ends
 OUTSIDE = 1e-5  # share of a replication's means that the prediction interval misses
 
 
@@ -453,11 +454,12 @@ class Card:
         here = (effects.mean(), *t_interval(effects))
         verdict = decide(*here[1:], self.claim.margin)
         margin = describe(self.claim.margin, unit, sign=False)
+        known = here
         if self.record is not None:
             verdict, on_record = self.record["verdict"], self.record
-            ends = (on_record["effect"], on_record["low"], on_record["high"])
+            known = (on_record["effect"], on_record["low"], on_record["high"])
             lines.append(
-                f"{_pill(verdict)} on record: effect {_said(*ends, unit)} · margin "
+                f"{_pill(verdict)} on record: effect {_said(*known, unit)} · margin "
                 f"{margin} · {int(on_record['n_replications'])} replications"
             )
             agrees = "agrees" if self.agrees else "<b>does not agree</b>"
@@ -466,12 +468,14 @@ class Card:
             )
         else:
             anew = unit == MEASURED_ANEW
-            known = f"{_pill(verdict)} measured anew" if anew else "Not on record"
+            status = f"{_pill(verdict)} measured anew" if anew else "Not on record"
             lines.append(
-                f"{known}; this run: effect {_said(*here, unit)} · margin {margin} · "
+                f"{status}; this run: effect {_said(*here, unit)} · margin {margin} · "
                 f"{len(effects)} paired seeds"
             )
             verdict = verdict if anew else "undecided"
+        picture = interval_bar(*known, self.claim.margin, verdict)
+        lines.insert(1, f"{picture} {place(*known[1:], self.claim.margin)}")
         body = "".join(f"<div>{line}</div>" for line in lines)
         return (
             f'<div class="bn-verdict" style="{bar(verdict)};'
@@ -614,6 +618,53 @@ def _describe_factor(value: float) -> str:
     mantissa, power = f"{np.exp(value):.1e}".split("e")
     digits = str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
     return f"×{mantissa}·10{digits}"
+
+
+def place(low: float, high: float, margin: float) -> str:
+    """Say where an interval lies: the reason of its verdict, in words."""
+    verdict = decide(low, high, margin)
+    if verdict == "no effect":
+        beside = "" if low <= 0 <= high else ", though not at zero"
+        return f"the whole interval lies inside the margin{beside}"
+    if verdict == "undecided":
+        if low <= 0 <= high:
+            return "the interval holds zero and reaches beyond the margin"
+        return "the direction is clear, whether it exceeds the margin is not"
+    way = "in the claimed direction" if verdict == "supported" else "the other way"
+    return f"the whole interval lies beyond the margin, {way}"
+
+
+def interval_bar(
+    effect: float, low: float, high: float, margin: float, verdict: str
+) -> str:
+    """Draw an interval against the margin, shaded, and zero, in HTML.
+
+    The axis is the same for all claims: the effect in margins, as its inverse
+    hyperbolic sine, from ``-FARTHEST`` to ``FARTHEST``. What lies beyond is cut.
+    """
+    ends = np.array([-margin, margin, low, high, effect, 0]) / margin
+    shares = np.arcsinh(np.clip(ends, -FARTHEST, FARTHEST)) / np.arcsinh(FARTHEST)
+    near, far, left, right, dot, zero = 50 * (1 + shares)
+    colour = f"color-mix(in srgb, {VERDICT_COLOURS[verdict]} 60%, currentColor)"
+
+    def piece(start: float, width: float, rest: str) -> str:
+        return (
+            f'<span style="position:absolute;left:{start:.1f}%;width:{width:.1f}%;'
+            f'{rest}"></span>'
+        )
+
+    fill = f"background:{VERDICT_COLOURS[verdict]};background:{colour}"
+    pieces = [
+        piece(near, far - near, "top:0;bottom:0;background:#8885"),
+        piece(zero, 0, "top:0;bottom:0;border-left:1px solid"),
+        piece(left, right - left, f"top:40%;height:20%;min-width:2px;{fill}"),
+        piece(dot, 0, f"top:15%;height:70%;width:5px;margin-left:-2px;{fill}"),
+    ]
+    return (
+        f'<span class="bn-interval" role="img" aria-label="{place(low, high, margin)}"'
+        ' style="display:inline-block;position:relative;width:11em;height:1em;'
+        f'vertical-align:-.15em;overflow:hidden">{"".join(pieces)}</span>'
+    )
 
 
 def _said(effect: float, low: float, high: float, unit: str) -> str:

@@ -56,14 +56,15 @@ def use_style() -> None:
     )
 
 
-def show(figure: Figure, path: Path, alt: str) -> None:
-    """Save a figure as PNG and display it with alternative text.
+def show(figure: Figure, path: Path, alt: str, caption: str) -> None:
+    """Save a figure as PNG and display it with alternative text and a caption.
 
     Parameters
     ----------
     figure : closed afterwards.
     path : where to save it, ending in ``.png``; an old file survives a failure.
-    alt : one sentence that states what the figure shows; also its plain text.
+    alt : describes what is drawn, for who cannot see it; also its plain text.
+    caption : says what to see in it, in Markdown; nothing that another run may change.
     """
     with io.BytesIO() as drawn, io.BytesIO() as packed:
         figure.savefig(drawn, format="png")
@@ -76,16 +77,16 @@ def show(figure: Figure, path: Path, alt: str) -> None:
     width = round(figure.get_figwidth() * mpl.rcParams["figure.dpi"])
     plt.close(figure)
     files.write(path, png)
-    _display(png, alt, width)
+    _display(png, alt, caption, width)
 
 
-def show_again(path: Path, alt: str) -> None:
-    """Display a figure that a notebook has saved, with alternative text.
+def show_again(path: Path, alt: str, caption: str) -> None:
+    """Display a figure that a notebook has saved, as :func:`show` does.
 
     Parameters
     ----------
     path : a PNG that :func:`show` saved.
-    alt : one sentence that states what the figure shows; also its plain text.
+    alt, caption : as in :func:`show`.
 
     Raises
     ------
@@ -99,13 +100,19 @@ def show_again(path: Path, alt: str) -> None:
         )
     with Image.open(path) as image:
         width = round(image.width * mpl.rcParams["figure.dpi"] / _RESOLUTION)
-    _display(path.read_bytes(), alt, width)
+    _display(path.read_bytes(), alt, caption, width)
 
 
-def _display(png: bytes, alt: str, width: int) -> None:
+def _display(png: bytes, alt: str, caption: str, width: int) -> None:
     display(
         {"image/png": base64.b64encode(png).decode(), "text/plain": f"Figure: {alt}"},
-        metadata={"image/png": {"alt": alt, "width": width}},
+        metadata={"image/png": {"alt": alt, "width": width, "caption": caption}},
+        raw=True,
+    )
+    # Pages put it under the image themselves; Jupyter and GitHub show what they know.
+    display(
+        {"text/markdown": f"*{caption}*", "text/plain": caption},
+        metadata={"is_caption": True},
         raw=True,
     )
 

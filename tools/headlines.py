@@ -1,11 +1,18 @@
-"""Write the headline verdicts, those of the primary claims, into the README."""
+"""Write what is on record into texts: the README's headlines, a notebook's number."""
 
+import re
 from pathlib import Path
+
+import pandas as pd
 
 from helpers import claims
 from tools import notebooks
 
 START, END = "<!-- headlines, by make refresh -->", "<!-- end of headlines -->"
+# In a notebook's first text, between two lines: a claim with verdict and effect.
+KEY_NUMBER = re.compile(
+    r"(<!-- on record: ([\w-]+) -->\n).*?(\n<!-- end of record -->)", re.DOTALL
+)
 
 
 def table() -> str:
@@ -26,8 +33,34 @@ def table() -> str:
     return "\n".join(lines)
 
 
+def key_number(key: str, known: pd.DataFrame) -> str:
+    """Say in a line of Markdown what is on record of a claim.
+
+    Raises
+    ------
+    ValueError
+        If the claim is not registered.
+    """
+    if key not in known.index:
+        raise ValueError(f"claims.toml has no claim {key!r}, which a text names")
+    row = known.loc[key]
+    ends = (row["effect"], row["low"], row["high"])
+    effect, low, high = (claims.describe(value, row["unit"]) for value in ends)
+    return (
+        f"\n> **{row['statement']}**: *{row['verdict']}*, {effect} (95 % interval "
+        f"{low} to {high}; {row['n_replications']} replications)\n"
+    )
+
+
+def with_key_numbers(text: str, known: pd.DataFrame) -> str:
+    """Return a text with what is on record put between its markers."""
+    return KEY_NUMBER.sub(
+        lambda found: found[1] + key_number(found[2], known) + found[3], text
+    )
+
+
 def update(root: Path) -> None:
-    """Put the table between the two markers of the README.
+    """Put what is on record between the markers of the README and of notebooks.
 
     Raises
     ------
@@ -41,3 +74,10 @@ def update(root: Path) -> None:
         raise ValueError(f"README.md lacks {START} or {END}: put them back")
     text = f"{before}{START}\n{table()}\n{END}{after}"
     notebooks.write_text(text, readme)
+    known = claims.results()
+    for path in notebooks.find(root / "notebooks"):
+        nb = notebooks.read(path)
+        for cell in nb.cells:
+            if cell.cell_type == "markdown":
+                cell.source = with_key_numbers(cell.source, known)
+        notebooks.write(nb, path)
