@@ -3,12 +3,34 @@
 The images stay in one tensor and an epoch's shuffled indices come in as one
 (updates, batch) tensor, so that a whole stretch of training is a single compiled
 program. Models, layers, losses and optimizers are Keras' own.
+
+A run takes the steps of a plain loop of ``model(images, training=True)`` and
+``optimizer.apply``, and its scores are of the weights that ``fit`` would end with.
+Dropout's masks are those of ``fit(jit_compile=True)``. The runs are paired: for one
+seed all models see the same batches in the same order, and start from the same kernels
+where their builders allow. An epoch's last, smaller batch is trained too.
+
+The frame has a row per model, seed and measurement:
+
+- ``model``, ``seed``, ``epoch`` (may be fractional), ``updates``;
+- ``loss`` (cross-entropy, nats) and ``accuracy`` of ``train_``, ``validation_`` and
+  ``test_``, in inference mode and over the whole split: validation in every row,
+  training at the ends of epochs, test in a run's last row, NaN elsewhere;
+- ``seconds`` of training so far, compilation and measurement apart, more where
+  ``workers`` share the cores;
+- ``diverged``, true from the measurement at which a loss is no longer finite. Such a
+  run is not trained further; its last measurement is repeated.
+
+Compiled programs and starting weights are kept for later calls that train the same
+layers with the same optimizer; ``helpers.programs.clear()`` forgets them.
 """
 
+import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import cycle, product
 from numbers import Integral
 from typing import Any
 
@@ -19,14 +41,17 @@ import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
-from helpers import optimizers, programs
+from helpers import programs
 from helpers.data import Dataset
-from helpers.optimizers import Choice, Recipe
 from helpers.programs import Builder, Images, Network, Program, predict
+from helpers.settings import Plan, Setting
 
 __all__ = ["epoch_order", "pace", "predict", "sweep", "train"]
 
 SPLITS = ("train", "validation", "test")
+Order = Callable[[int, int, int], np.ndarray]
+Probe = Callable[[keras.Model], Mapping[str, float]]
+AtEnd = Callable[[str, int, keras.Model], None]
 
 
 def epoch_order(seed: int, epoch: int, size: int) -> np.ndarray:
@@ -44,42 +69,20 @@ def train(
     dataset: Dataset,
     *,
     seeds: Iterable[int],
-    epochs: int | None = None,
-    updates: int | None = None,
-    batch_size: int = 64,
-    optimizer: Choice = "adam",
-    learning_rate: float | None = None,
-    cosine_decay: bool = False,
-    measure_every: int | None = None,
     score_training: bool = True,
     workers: int = 2,
-    order: Callable[[int, int, int], np.ndarray] = epoch_order,
-    probe: Callable[[keras.Model], Mapping[str, float]] | None = None,
-    at_end: Callable[[str, int, keras.Model], None] | None = None,
+    order: Order = epoch_order,
+    probe: Probe | None = None,
+    at_end: AtEnd | None = None,
+    **setting: Any,
 ) -> pd.DataFrame:
     """Train every builder's model from every seed and measure as training goes.
-
-    A run takes the steps of a plain loop of ``model(images, training=True)`` and
-    ``optimizer.apply``, and its scores are of the weights that ``fit`` would end with.
-    Dropout's masks are those of ``fit(jit_compile=True)``.
-
-    The runs are paired: for one seed all models see the same batches in the same
-    order, and start from the same kernels where their builders allow. An epoch's
-    last, smaller batch is trained too.
 
     Parameters
     ----------
     builders : name of each model and the function that builds it, returning logits.
     dataset : train, validation and test images, and labels from 0 as whole numbers.
     seeds : one run of every model for each.
-    epochs, updates : the budget of a run, one of the two.
-    batch_size : images an update.
-    optimizer : a Keras optimizer or its name; copied, never changed. Or a function
-        that makes one, where methods have set what no copy can show.
-    learning_rate : replaces the optimizer's own.
-    cosine_decay : let the rate fall from there to zero over the budget, along half a
-        cosine (Loshchilov & Hutter 2017, equation 5), so that a run ends at rest.
-    measure_every : updates between measurements; ``None`` measures after each epoch.
     score_training : false leaves the training images unscored, where nobody reads
         those columns: often that is half of all scoring.
     workers : runs trained side by side. Two need about three quarters of the time of
@@ -92,20 +95,13 @@ def train(
         columns. It must leave the model as it was.
     at_end : called with name, seed and trained model at the end of each run; the next
         seed trains the same model object, so copy what you keep.
-
-    Compiled programs and starting weights are kept for later calls that train the same
-    layers with the same optimizer; ``helpers.programs.clear()`` forgets them.
+    setting : what :class:`helpers.settings.Setting` has: ``epochs`` or ``updates``,
+        ``batch_size``, ``optimizer``, ``learning_rate``, ``cosine_decay``,
+        ``measure_every``.
 
     Returns
     -------
-    A row per model, seed and measurement: ``model``, ``seed``, ``epoch`` (may be
-    fractional), ``updates``; ``loss`` (cross-entropy, nats) and ``accuracy`` of
-    ``train_``, ``validation_`` and ``test_``, in inference mode and over the whole
-    split: validation in every row, training at the ends of epochs, test in a run's
-    last row, NaN elsewhere; ``seconds`` of training so far, compilation and
-    measurement apart, more where ``workers`` share the cores; ``diverged``, true from
-    the measurement at which a loss is no longer finite. Such a run is not trained
-    further; its last measurement is repeated.
+    The frame that this module describes.
 
     Raises
     ------
@@ -113,26 +109,8 @@ def train(
         If an argument is out of range, labels do not fit images or logits, or a layer
         draws random numbers that no seed fixes, before anything is trained.
     """
-    setting = {
-        "epochs": epochs,
-        "updates": updates,
-        "batch_size": batch_size,
-        "optimizer": optimizer,
-        "learning_rate": learning_rate,
-        "cosine_decay": cosine_decay,
-        "measure_every": measure_every,
-    }
-    return _study(
-        builders,
-        dataset,
-        [setting],
-        seeds,
-        workers,
-        order,
-        probe,
-        at_end,
-        score_training,
-    )
+    way = _Way(score_training, workers, order, probe, at_end)
+    return _study(builders, dataset, [setting], list(seeds), way)
 
 
 def sweep(
@@ -141,16 +119,20 @@ def sweep(
     settings: Iterable[Mapping[str, Any]],
     *,
     seeds: Iterable[int],
+    score_training: bool = True,
+    workers: int = 2,
+    order: Order = epoch_order,
+    probe: Probe | None = None,
+    at_end: AtEnd | None = None,
     **common: Any,
 ) -> pd.DataFrame:
     """Train every builder's model under every setting from every seed.
 
     Parameters
     ----------
-    builders, dataset, seeds : as for :func:`train`.
-    settings : keyword arguments of :func:`train`, one mapping a setting; for a grid
-        use ``sklearn.model_selection.ParameterGrid``.
-    common : keyword arguments of :func:`train` that all settings share.
+    settings : what differs from setting to setting, a mapping for each; for a grid use
+        ``sklearn.model_selection.ParameterGrid``.
+    common : what all settings share. The other parameters are those of :func:`train`.
 
     Returns
     -------
@@ -168,21 +150,10 @@ def sweep(
         raise ValueError("the grid is empty: give at least one setting to sweep over")
     if any(setting in settings[:index] for index, setting in enumerate(settings)):
         raise ValueError("a setting stands twice in the grid: give each one once")
-    workers, order = common.pop("workers", 2), common.pop("order", epoch_order)
-    probe, at_end = common.pop("probe", None), common.pop("at_end", None)
-    score_training = common.pop("score_training", True)
-    return _study(
-        builders,
-        dataset,
-        [common | setting for setting in settings],
-        seeds,
-        workers,
-        order,
-        probe,
-        at_end,
-        score_training,
-        columns=list(dict.fromkeys(key for setting in settings for key in setting)),
-    )
+    columns = list(dict.fromkeys(key for setting in settings for key in setting))
+    whole = [common | setting for setting in settings]
+    way = _Way(score_training, workers, order, probe, at_end)
+    return _study(builders, dataset, whole, list(seeds), way, columns)
 
 
 def pace(
@@ -207,35 +178,20 @@ def pace(
 
 
 @dataclass(frozen=True)
-class _Plan:
-    """What one setting comes to: batches, optimizer, and where to measure."""
+class _Way:
+    """How runs are trained and watched, whatever their setting."""
 
-    batch_size: int
-    updates_per_epoch: int
-    points: tuple[int, ...]
-    recipe: Recipe
-    rates: np.ndarray | None  # one for each update, if the rate decays
+    score_training: bool
+    workers: int
+    order: Order
+    probe: Probe | None
+    at_end: AtEnd | None
 
-    @property
-    def kind(self) -> tuple[Any, bool]:
-        """What a compiled program depends on."""
-        return self.recipe.kind, self.decays
-
-    @property
-    def decays(self) -> bool:
-        return self.rates is not None
-
-    @property
-    def total(self) -> int:
-        return self.points[-1]
-
-    def stretches(self) -> Iterable[tuple[int, int, int]]:
-        """Epoch, first and last update within it, of each stretch between stops."""
-        per_epoch = self.updates_per_epoch
-        ends = sorted({*self.points, *range(per_epoch, self.total, per_epoch)})
-        for start, end in zip([0, *ends], ends, strict=False):
-            epoch = start // per_epoch
-            yield epoch + 1, start - epoch * per_epoch, end - epoch * per_epoch
+    def __post_init__(self):
+        if not isinstance(self.workers, Integral) or self.workers < 1:
+            raise ValueError(
+                f"workers must be a whole number from 1, not {self.workers}"
+            )
 
 
 class _Run:
@@ -247,13 +203,10 @@ class _Run:
         program: Program,
         data: Mapping[str, Images],
         labels: Mapping[str, Any],
-        order: Callable[[int, int, int], np.ndarray],
-        probe: Callable[[keras.Model], Mapping[str, float]] | None,
-        score_training: bool,
+        way: _Way,
     ):
         self.network, self.program, self.data = network, program, data
-        self.labels, self.order, self.probe = labels, order, probe
-        self.score_training = score_training
+        self.labels, self.way = labels, way
         self.model, self.seed = labels["model"], labels["seed"]
         self.seconds, self.diverged, self.rows = 0.0, False, []
         self.stopped = False
@@ -269,20 +222,21 @@ class _Run:
         self.diverged = not np.isfinite(losses).all()
 
     def measure(self, updates: int, updates_per_epoch: int, last: bool) -> None:
+        ends_epoch = last or updates % updates_per_epoch == 0
         due = {
-            "train": self.score_training and (last or updates % updates_per_epoch == 0),
+            "train": self.way.score_training and ends_epoch,
             "validation": True,
             "test": last,
         }
         scores = {}
-        with self.program.finished(self.probe is not None):
+        with self.program.finished(self.way.probe is not None):
             for split, now in due.items():
                 loss = accuracy = np.nan
                 if now:
                     loss, accuracy = self.program.score(self.data[split])
                     self.diverged |= not np.isfinite(loss)
                 scores |= {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
-            found = {} if self.probe is None else self.probe(self.program.model)
+            found = {} if self.way.probe is None else self.way.probe(self.program.model)
         self.rows.append(
             self.labels
             | {"epoch": updates / updates_per_epoch, "updates": updates}
@@ -293,32 +247,19 @@ class _Run:
 
 
 def _study(
-    builders,
-    dataset,
-    settings,
-    seeds,
-    workers,
-    order,
-    probe,
-    at_end,
-    score_training,
-    columns=(),
+    builders: Mapping[str, Builder],
+    dataset: Dataset,
+    settings: Sequence[Mapping[str, Any]],
+    seeds: Sequence[int],
+    way: _Way,
+    columns: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Run all settings; every argument is checked before the first is trained."""
-    seeds = list(seeds)
     if not builders:
         raise ValueError("there is no model to train: give at least one builder")
-    whole = all(isinstance(seed, Integral) and 0 <= seed < 2**32 for seed in seeds)
-    if not seeds or not whole or len(set(seeds)) < len(seeds):
-        raise ValueError(
-            "seeds must be different whole numbers from 0 to 4294967295, at least one, "
-            f"not {seeds}"
-        )
-    seeds = [int(seed) for seed in seeds]
-    if not isinstance(workers, Integral) or workers < 1:
-        raise ValueError(f"workers must be a whole number from 1, not {workers}")
+    seeds = _checked_seeds(seeds)
     _check_images(dataset)
-    plans = [_plan(len(dataset.train), **setting) for setting in settings]
+    plans = [Setting.of(**setting).plan(len(dataset.train)) for setting in settings]
 
     data = {
         split: Images(getattr(dataset, split).images, getattr(dataset, split).labels)
@@ -329,9 +270,7 @@ def _study(
         for name, build in builders.items()
     }
     _check_logits(networks, dataset)
-    # One model cannot be trained twice at a time: a lone builder needs copies.
-    copies = range(-(-min(workers, len(builders) * len(seeds)) // len(builders)))
-    held: dict[tuple, Program] = {}
+    pool = _Pool(networks, min(way.workers, len(builders) * len(seeds)))
     rows = []
     work = len(builders) * len(seeds) * sum(plan.total for plan in plans)
     # In a terminal alone (`disable=None`): a stored notebook would keep every stroke.
@@ -340,47 +279,86 @@ def _study(
     ) as bar:
         for setting, plan in zip(settings, plans, strict=True):
             values = {key: setting.get(key) for key in columns}
-            keys = [(name, copy, plan.kind) for name in builders for copy in copies]
-            for key in keys:
-                if key not in held:
-                    held[key] = programs.take(
-                        networks[key[0]], plan.recipe, plan.decays
-                    )
             runs = [
                 _Run(
-                    networks[name],
-                    held[name, index % len(copies), plan.kind],
-                    data,
-                    values | {"model": name, "seed": seed},
-                    order,
-                    probe,
-                    score_training,
+                    networks[name], program, data,
+                    values | {"model": name, "seed": seed}, way,
                 )
-                for index, seed in enumerate(seeds)
-                for name in builders
-            ]
-            _prepare([held[key] for key in keys], runs, plan, workers)
-            size = len(builders) if workers == 1 else workers
-            for start in range(0, len(runs), size):
-                together = runs[start : start + size]
-                for run in together:
-                    run.program.restart(run.network.starts[run.seed], plan.recipe.rate)
-                if workers == 1:
-                    _train(together, plan, bar)
-                else:
-                    _train_side_by_side(together, plan, bar)
-                for run in together:
-                    rows.append(run.rows)
-                    run.program.finish()
-                    if at_end is not None:
-                        at_end(run.model, run.seed, run.program.model)
-    if at_end is None:  # else its models may be in somebody's hands
-        for program in held.values():
-            programs.give_back(program)
-    programs.forget_the_oldest()
-    order = {name: position for position, name in enumerate(builders)}
-    rows.sort(key=lambda run: order[run[0]["model"]])
+                for seed, programs_of in zip(seeds, pool.turns(plan), strict=False)
+                for name, program in programs_of.items()
+            ]  # fmt: skip
+            _prepare(pool.of(plan), runs, plan, way.workers)
+            rows += _finish(runs, plan, way, len(builders), bar)
+    pool.close(reusable=way.at_end is None)
+    position = {name: index for index, name in enumerate(builders)}
+    rows.sort(key=lambda run: position[run[0]["model"]])
     return pd.DataFrame([row for run in rows for row in run])
+
+
+class _Pool:
+    """The programs of one study: as many of a network as are trained at a time."""
+
+    def __init__(self, networks: Mapping[str, Network], at_a_time: int):
+        self.networks = networks
+        # One model cannot be trained twice at a time: a lone builder needs copies.
+        self.copies = range(math.ceil(at_a_time / len(networks)))
+        self.held: dict[tuple, Program] = {}
+
+    def of(self, plan: Plan) -> list[Program]:
+        """Return the programs for a plan; what is new is taken."""
+        for name, copy in product(self.networks, self.copies):
+            if (name, copy, plan.kind) not in self.held:
+                program = programs.take(self.networks[name], plan.recipe, plan.decays)
+                self.held[name, copy, plan.kind] = program
+        return [
+            self.held[name, copy, plan.kind]
+            for name, copy in product(self.networks, self.copies)
+        ]
+
+    def turns(self, plan: Plan) -> Iterator[dict[str, Program]]:
+        """Yield a program of each network for one seed after another, for ever."""
+        self.of(plan)
+        for copy in cycle(self.copies):
+            yield {name: self.held[name, copy, plan.kind] for name in self.networks}
+
+    def close(self, reusable: bool) -> None:
+        """Let others use the programs, unless somebody may hold their models."""
+        if reusable:
+            for program in self.held.values():
+                programs.give_back(program)
+        programs.forget_the_oldest()
+
+
+def _finish(
+    runs: Sequence[_Run], plan: Plan, way: _Way, n_models: int, bar: tqdm
+) -> list[list[dict]]:
+    """Train the runs of one setting, some at a time, and return the rows of each."""
+    size = n_models if way.workers == 1 else way.workers
+    for start in range(0, len(runs), size):
+        together = runs[start : start + size]
+        if len({id(run.program) for run in together}) < len(together):
+            raise AssertionError("two runs trained together share a program")
+        for run in together:
+            run.program.restart(run.network.starts[run.seed], plan.recipe.rate)
+        if way.workers == 1:
+            _train(together, plan, bar)
+        else:
+            _train_side_by_side(together, plan, bar)
+        for run in together:
+            run.program.finish()
+            if way.at_end is not None:
+                way.at_end(run.model, run.seed, run.program.model)
+    return [run.rows for run in runs]
+
+
+def _checked_seeds(seeds: Sequence[int]) -> list[int]:
+    whole = all(isinstance(seed, Integral) and 0 <= seed < 2**32 for seed in seeds)
+    if not seeds or not whole or len(set(seeds)) < len(seeds):
+        raise ValueError(
+            "seeds must be different whole numbers from 0 to 4294967295, at least one, "
+            f"not {seeds}"
+        )
+    return [int(seed) for seed in seeds]
 
 
 def _check_images(dataset: Dataset) -> None:
@@ -424,7 +402,7 @@ def _check_logits(networks: Mapping[str, Network], dataset: Dataset) -> None:
 
 
 def _prepare(
-    held: Sequence[Program], runs: Sequence[_Run], plan: _Plan, workers: int
+    held: Sequence[Program], runs: Sequence[_Run], plan: Plan, workers: int
 ) -> None:
     """Compile in threads; Python builds the models of all seeds in the meantime."""
     train = runs[0].data["train"]
@@ -438,7 +416,7 @@ def _prepare(
             program.result()
 
 
-def _train_side_by_side(runs: Sequence[_Run], plan: _Plan, bar: tqdm) -> None:
+def _train_side_by_side(runs: Sequence[_Run], plan: Plan, bar: tqdm) -> None:
     """Train each run in a thread of its own; an exception stops all of them."""
     with ThreadPoolExecutor(len(runs)) as pool:
         try:
@@ -449,7 +427,7 @@ def _train_side_by_side(runs: Sequence[_Run], plan: _Plan, bar: tqdm) -> None:
             raise
 
 
-def _train(runs: Sequence[_Run], plan: _Plan, bar: tqdm) -> None:
+def _train(runs: Sequence[_Run], plan: Plan, bar: tqdm) -> None:
     """Train runs of one seed from start to end, stretch by stretch, taking turns."""
     size, seed = len(runs[0].data["train"]), runs[0].seed
     full = size // plan.batch_size
@@ -457,7 +435,7 @@ def _train(runs: Sequence[_Run], plan: _Plan, bar: tqdm) -> None:
     for epoch, start, stop in plan.stretches():
         if epoch != current:
             current = epoch
-            order = runs[0].order(seed, epoch, size)
+            order = runs[0].way.order(seed, epoch, size)
             cut = full * plan.batch_size
             batches = tf.constant(order[:cut].reshape(full, plan.batch_size))
             rest = tf.constant(order[cut:].reshape(1, -1))
@@ -479,60 +457,6 @@ def _train(runs: Sequence[_Run], plan: _Plan, bar: tqdm) -> None:
         if done in plan.points:
             for run in runs:
                 run.measure(done, plan.updates_per_epoch, done == plan.total)
-
-
-def _plan(
-    size: int,
-    *,
-    epochs: int | None = None,
-    updates: int | None = None,
-    batch_size: int = 64,
-    optimizer: Choice = "adam",
-    learning_rate: float | None = None,
-    cosine_decay: bool = False,
-    measure_every: int | None = None,
-    **unknown: Any,
-) -> _Plan:
-    """Check one setting and work out what it comes to."""
-    if unknown:
-        raise ValueError(
-            f"unknown setting {', '.join(unknown)}: there are epochs, updates, "
-            "batch_size, optimizer, learning_rate, cosine_decay and measure_every"
-        )
-    if not isinstance(batch_size, Integral) or not 1 <= batch_size <= size:
-        raise ValueError(
-            f"batch_size must be a whole number from 1 to the {size} training images, "
-            f"not {batch_size}"
-        )
-    if (epochs is None) == (updates is None):
-        raise ValueError("give the budget as epochs or as updates, one of the two")
-    for name, value in (
-        ("epochs", epochs),
-        ("updates", updates),
-        ("measure_every", measure_every),
-    ):
-        if value is not None and (not isinstance(value, Integral) or value < 1):
-            raise ValueError(f"{name} must be a whole number from 1, not {value}")
-    if learning_rate is not None and not 0 < learning_rate < np.inf:
-        raise ValueError(f"learning_rate must be positive, not {learning_rate}")
-    recipe = optimizers.recipe(optimizer, learning_rate)
-    batch_size = int(batch_size)
-    per_epoch = -(-size // batch_size)
-    total = int(updates or epochs * per_epoch)
-    every = int(measure_every or per_epoch)
-    points = (*range(every, total, every), total)
-    rates = _decay(recipe.rate, total) if cosine_decay else None
-    return _Plan(batch_size, per_epoch, points, recipe, rates)
-
-
-def _decay(start: float | None, total: int) -> np.ndarray:
-    if start is None:
-        raise ValueError(
-            "the optimizer has a learning-rate schedule, or several rates: leave "
-            "cosine_decay out"
-        )
-    schedule = keras.optimizers.schedules.CosineDecay(start, total)
-    return schedule(np.arange(total, dtype=np.float32)).numpy()
 
 
 def _padded(rates: np.ndarray, size: int) -> np.ndarray:
