@@ -53,7 +53,7 @@ def pytest_collectstart(collector):
 
 def pytest_collection_finish(session):
     """Refuse a choice of cells that leaves out what they need."""
-    chosen = {}
+    chosen: dict[Path, list[int]] = {}
     for item in session.items:
         if type(item).__name__ == "IPyNbCell":
             chosen.setdefault(item.path, []).append(item.cell_num)

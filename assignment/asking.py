@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,7 @@ def answer(function: Callable) -> None:
     ANSWER.write_text(json.dumps(found))
 
 
-def encode(value: object) -> object:
+def encode(value: Any) -> Any:
     """Turn arrays, tables and networks, alone or in lists, into what JSON can hold.
 
     Raises
@@ -68,7 +69,7 @@ def encode(value: object) -> object:
     return {"array": array.dtype.name, "shape": list(array.shape), "bytes": packed}
 
 
-def decode(value: object, depth: int = DEPTH) -> object:
+def decode(value: Any, depth: int = DEPTH) -> Any:
     """Undo :func:`encode`, trusting nothing: a network comes back as a dictionary.
 
     Raises
@@ -93,17 +94,17 @@ def decode(value: object, depth: int = DEPTH) -> object:
     raise ValueError("the answer is not of a kind that was asked for")
 
 
-def _network(model: object) -> dict[str, object]:
+def _network(model: Any) -> dict[str, Any]:
     """Describe a Keras network: what its layers are set to, and their weights."""
     return {"layers": [_layer(layer) for layer in _layers(model)]}
 
 
-def _layers(model: object) -> list:
+def _layers(model: Any) -> list:
     nested = [[x] if not hasattr(x, "layers") else _layers(x) for x in model.layers]
     return [layer for some in nested for layer in some]
 
 
-def _layer(layer: object) -> dict[str, object]:
+def _layer(layer: Any) -> dict[str, Any]:
     config = layer.get_config()
     return {
         "kind": type(layer).__name__,

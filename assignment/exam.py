@@ -47,7 +47,7 @@ class Exam:
     @property
     def name(self) -> str:
         """The data set the student chose."""
-        answers = self.answers.get("Q2.1-images")
+        answers = self.heard("Q2.1-images")
         value = answers[0].get("value") if answers else None
         name = value.get("name") if isinstance(value, Mapping) else None
         return name if name in CHOICES else CHOICES[0]
@@ -66,13 +66,13 @@ class Exam:
         if question == "Q2.4":
             return networks.network_calls()
         if question == "Q2.5-again":
-            runs, problem = tables.runs_of(self.answers.get("Q2.5"))
+            runs, problem = tables.runs_of(self.heard("Q2.5"))
             if problem:
                 return []
             self.seed = int(self.rng.choice(runs["seed"]))
             return [[arm == "batch_norm", self.seed] for arm in tables.ARMS]
         if question == "Q3.1-again":
-            _, problem = tables.sweep_of(self.answers.get("Q3.1"))
+            _, problem = tables.sweep_of(self.heard("Q3.1"))
             if problem:
                 return []
             drawn = self.rng.integers(len(tables.settings()))
@@ -85,30 +85,33 @@ class Exam:
         """Keep what a hidden cell answered first: a table stands once it is in."""
         self.answers.setdefault(question, answers)
 
+    def heard(self, question: str) -> Answers:
+        """Return the answers to a question; none where nobody answered."""
+        return self.answers.get(question, ())
+
     def marks(self) -> dict[str, Mark]:
         """Return points and message of each item."""
-        heard = self.answers.get
         marks = formulas.judge(self.asked, self.answers)
         marks["Q2.1"] = networks.judge_images(
-            self.calls("Q2.1"), heard("Q2.1"), heard("Q2.1-images")
+            self.calls("Q2.1"), self.heard("Q2.1"), self.heard("Q2.1-images")
         )
-        marks["Q2.4"] = networks.judge_networks(heard("Q2.4"))
+        marks["Q2.4"] = networks.judge_networks(self.heard("Q2.4"))
         again = tables.again(
-            heard("Q2.5-again"), tables.ARMS, lambda net: self._score(net, "test")
+            self.heard("Q2.5-again"), tables.ARMS, lambda net: self._score(net, "test")
         )
-        marks["Q2.5"] = tables.judge_runs(heard("Q2.5"), again, self.seed)
+        marks["Q2.5"] = tables.judge_runs(self.heard("Q2.5"), again, self.seed)
         again = tables.again(
-            heard("Q3.1-again"),
+            self.heard("Q3.1-again"),
             [self.setting[2]] if self.setting else [],
             lambda net: self._score(net, "validation"),
         )
-        marks["Q3.1"] = tables.judge_sweep(heard("Q3.1"), again, self.setting)
+        marks["Q3.1"] = tables.judge_sweep(self.heard("Q3.1"), again, self.setting)
         return marks
 
     def _score(self, network: Mapping, part: str) -> float:
         """Score a network as its student would: images scaled wrongly cost once."""
         split = getattr(dataset(self.name), part)
         scale = networks.factor(
-            part, pixels(self.name)[part], self.answers.get("Q2.1-images")
+            part, pixels(self.name)[part], self.heard("Q2.1-images")
         )
         return networks.accuracy(network, scale * split.images, split.labels)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
-from assignment.marks import Mark, Mistake, judged, total
+from assignment.marks import Answers, Mark, Mistake, judged, total
 
 STATISTICS = {
     "axis": Mistake(
@@ -156,33 +156,33 @@ def calls(rng: np.random.Generator) -> dict[str, list[list]]:
     }
 
 
-def judge(asked: Mapping[str, list], answers: Mapping[str, list]) -> dict[str, Mark]:
+def judge(asked: Mapping[str, list], answers: Mapping[str, Answers]) -> dict[str, Mark]:
     """Mark the four functions.
 
     What the forward pass got wrong is paid for there: a backward pass, or an
     inference, that agrees with it is right.
     """
     name = "Q1.3-forward"
-    marks, known = {}, frozenset()
+    marks: dict[str, Mark] = {}
     marks[name], known = judged(
-        "forward", forward, FORWARD, asked[name], answers.get(name), 6
+        "forward", forward, FORWARD, asked[name], answers.get(name, ()), 6
     )
     marks["Q1.3-backward"] = _judge_backward(asked, answers, known)
     name = "Q1.3-moving"
     marks[name], _ = judged(
-        "update_moving", update_moving, MOVING, asked[name], answers.get(name), 2
+        "update_moving", update_moving, MOVING, asked[name], answers.get(name, ()), 2
     )
     name = "Q1.3-inference"
     slips = _free(INFERENCE | _only(FORWARD, "outside", "no epsilon", *SCALE), known)
     marks[name], _ = judged(
-        "inference", inference, slips, asked[name], answers.get(name), 2
+        "inference", inference, slips, asked[name], answers.get(name, ()), 2
     )
     return marks
 
 
 def _judge_backward(asked: Mapping, answers: Mapping, known: Collection[str]) -> Mark:
     arguments = asked["Q1.3-backward"]
-    given = answers.get("Q1.3-backward") or []
+    given = answers.get("Q1.3-backward", ())
     # Shared by dx and dgamma, so half the price in each.
     halved = {name: Mistake(1, slip.says) for name, slip in STATISTICS.items()}
     statistics = _free(halved, known)

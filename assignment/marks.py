@@ -102,7 +102,7 @@ def judged(
     formula: Callable,
     mistakes: Mapping[str, Mistake],
     calls: Sequence,
-    answers: Answers | None,
+    answers: Answers,
     of: float,
 ) -> tuple[Mark, frozenset[str]]:
     """Mark the answers of a function, and name the mistakes that explain them."""
@@ -116,12 +116,12 @@ def judged(
     return found(mistakes, names, of), names
 
 
-def unanswered(name: str, answers: Answers | None, n: int) -> str:
+def unanswered(name: str, answers: Answers, n: int) -> str:
     """Say why there is no value to judge; nothing if there is one for each call."""
-    for answer in answers or ():
+    for answer in answers:
         if "error" in answer:
             return f"{name} stopped with {answer['error']}"
-    if not answers or len(answers) != n:
+    if len(answers) != n:
         return f"{name} could not be asked: it is not defined, or did not answer"
     if any(answer.get("value") is None for answer in answers):
         return f"{name} returns nothing: replace the dots"

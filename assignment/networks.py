@@ -35,9 +35,7 @@ def sample(images: np.ndarray) -> np.ndarray:
     return images[:: max(1, len(images) // SAMPLE)][:SAMPLE]
 
 
-def judge_images(
-    calls: Sequence, preprocess: Answers | None, images: Answers | None
-) -> Mark:
+def judge_images(calls: Sequence, preprocess: Answers, images: Answers) -> Mark:
     """Mark scaling (3 points) and that all parts went through it (3 points)."""
     if problem := unanswered("preprocess", preprocess, len(calls)):
         return Mark(0, 6, problem)
@@ -64,7 +62,7 @@ def _judge_scaling(
     return Mark(3, 3, "")
 
 
-def _judge_parts(expected: Sequence, images: Answers | None) -> Mark:
+def _judge_parts(expected: Sequence, images: Answers) -> Mark:
     if problem := unanswered("images", images, 1):
         return Mark(0, 3, problem)
     given, marks = images[0]["value"], []
@@ -88,7 +86,7 @@ def _judge_parts(expected: Sequence, images: Answers | None) -> Mark:
     return total(marks)
 
 
-def factor(part: str, pixels: np.ndarray, images: Answers | None) -> float:
+def factor(part: str, pixels: np.ndarray, images: Answers) -> float:
     """By how much the images of a part were scaled beyond [0, 1]; 1 if unknown."""
     given = images[0].get("value") if images else None
     value = array(given.get(part)) if isinstance(given, Mapping) else None
@@ -107,7 +105,7 @@ def network_calls() -> list:
     return [[False, SEEDS[0]], [True, SEEDS[0]], [True, SEEDS[1]]]
 
 
-def judge_networks(answers: Answers | None) -> Mark:
+def judge_networks(answers: Answers) -> Mark:
     """Mark structure, logits, place of batch normalization, biases and kernels."""
     if problem := unanswered("build", answers, 3):
         return Mark(0, 12, problem)

@@ -1,6 +1,6 @@
 """Q2.5 and Q3.1: the tables of accuracies, what follows from them, one row again."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
 
 import numpy as np
@@ -51,16 +51,18 @@ def interval(plain, batch_norm, mistakes=frozenset()):
 # --- Q2.5 ----------------------------------------------------------------------------
 
 
-def runs_of(answers: Answers | None) -> tuple[dict[str, np.ndarray], str]:
+def runs_of(answers: Answers) -> tuple[dict[str, np.ndarray], str]:
     """Return a student's table as columns of numbers, or say what is wrong with it."""
     value = answers[0].get("value") if answers else None
     table = value[0] if isinstance(value, list) and len(value) == 3 else None
     if not isinstance(table, Mapping):
         return {}, "runs is not a table yet"
-    columns = {name: array(table.get(name)) for name in ("seed", *ARMS)}
-    for name, column in columns.items():
+    columns: dict[str, np.ndarray] = {}
+    for name in ("seed", *ARMS):
+        column = array(table.get(name))
         if column is None or column.ndim != 1 or not np.isfinite(column).all():
             return {}, f"runs has no column {name!r} of numbers"
+        columns[name] = column
     seeds = columns["seed"]
     if len({len(column) for column in columns.values()}) != 1 or len(seeds) < 2:
         return {}, "runs needs three to five rows, each of another seed"
@@ -71,20 +73,22 @@ def runs_of(answers: Answers | None) -> tuple[dict[str, np.ndarray], str]:
     return columns, ""
 
 
-def judge_runs(answers: Answers | None, again: Mapping, seed: int | None) -> Mark:
+def judge_runs(answers: Answers, again: Mapping, seed: int | None) -> Mark:
     """Mark table (4), interval (3), verdict (3), and the seed trained again (2).
 
     Parameters
     ----------
     answers : the student's `[runs, interval, verdict]`.
     again : accuracy of each arm as the judge scored it, or the error, by arm.
-    seed : the one that was trained again.
+    seed : the one that was trained again; None where nothing could be.
     """
     runs, problem = runs_of(answers)
     if problem:
         return Mark(0, 12, problem)
-    claimed = {arm: float(runs[arm][runs["seed"] == seed][0]) for arm in ARMS}
-    confirmed = _judge_again(claimed, again, f"seed {seed}", 2)
+    row = runs["seed"] == seed
+    claimed = {arm: float(runs[arm][row][0]) for arm in ARMS if row.any()}
+    which = "a seed of the table" if seed is None else f"seed {seed}"
+    confirmed = _judge_again(claimed, again, which, 2)
     if not confirmed.points:  # nothing follows from numbers that are not the code's
         return Mark(0, 12, confirmed.message)
     plausible = _judge_shares(np.r_[runs["plain"], runs["batch_norm"]], TEST)
@@ -108,25 +112,27 @@ def _judge_verdict(runs: Mapping, value: Sequence) -> list[Mark]:
     right = interval(runs["plain"], runs["batch_norm"])
     given, word = array(value[1]), value[2]
     arms = [[runs["plain"], runs["batch_norm"]]]
-    names = None
+    follows = _verdict(right)
+    says = "your interval is not the 95 % t interval of the paired differences, "
+    marks, accepted = [Mark(0, 3, f"{says}{_points(right)}")], {follows}
     if given is not None and given.shape == (2,):
         names = explain(interval, INTERVAL, arms, [given])
-    if names is None:
-        says = "your interval is not the 95 % t interval of the paired differences, "
-        marks = [Mark(0, 3, f"{says}{_points(right)}")]
-        accepted = {claims.decide(*right, MARGIN)}
-    else:
-        marks = [found(INTERVAL, names, 3)]
-        # Wrong once is paid once: a verdict may follow from the interval they have.
-        accepted = {claims.decide(*right, MARGIN), claims.decide(*given, MARGIN)}
+        if names is not None:
+            marks = [found(INTERVAL, names, 3)]
+            # Wrong once is paid once: a verdict may follow from the interval they have.
+            accepted.add(_verdict(given))
     if isinstance(word, str) and word in accepted:
         return [*marks, Mark(3, 3, "")]
-    follows = claims.decide(*right, MARGIN)
     says = f"your interval, {_points(right)}, says “{follows}”"
     return [*marks, Mark(0, 3, f"{says}, not “{str(word)[:40]}”")]
 
 
-def _points(ends: Collection[float]) -> str:
+def _verdict(ends: Iterable[float]) -> str:
+    low, high = ends
+    return claims.decide(low, high, MARGIN)
+
+
+def _points(ends: Iterable[float]) -> str:
     low, high = (100 * end for end in ends)
     return f"{low:+.2f} to {high:+.2f} points"
 
@@ -134,7 +140,7 @@ def _points(ends: Collection[float]) -> str:
 def _judge_again(claimed: Mapping, again: Mapping, which: str, of: float) -> Mark:
     """Compare what a table claims with what the judge scored, by arm."""
     errors = [value for value in again.values() if isinstance(value, str)]
-    if errors or not again:
+    if errors or not again or not claimed:
         reason = errors[0] if errors else "train did not answer"
         return Mark(0, of, f"{which} could not be trained again ({reason})")
     scale = 100 if max(claimed.values()) > 1 else 1  # per cent is judged elsewhere
@@ -166,7 +172,7 @@ def updates(budget: str, batch_size: int) -> int:
     return epochs(budget, batch_size) * TRAINING // batch_size
 
 
-def sweep_of(answers: Answers | None) -> tuple[dict[tuple, dict[str, float]], str]:
+def sweep_of(answers: Answers) -> tuple[dict[tuple, dict[str, float]], str]:
     """Return a student's sweep by setting, or say what is wrong with it."""
     table = answers[0].get("value") if answers else None
     if not isinstance(table, Mapping):
@@ -182,19 +188,22 @@ def sweep_of(answers: Answers | None) -> tuple[dict[tuple, dict[str, float]], st
         if words and number and numbers is not None and numbers.shape == (2,):
             key = (budget, size, network)
             rows[key] = {"updates": float(numbers[0]), "accuracy": float(numbers[1])}
-    if missing := [key for key in settings() if key not in rows]:
-        key = ", ".join(map(str, missing[0]))
-        return {}, f"sweep lacks {len(missing)} of its 12 rows, such as {key}"
+    if absent := [setting for setting in settings() if setting not in rows]:
+        such = ", ".join(map(str, absent[0]))
+        return {}, f"sweep lacks {len(absent)} of its 12 rows, such as {such}"
     return {key: rows[key] for key in settings()}, ""
 
 
-def judge_sweep(answers: Answers | None, again: Mapping, setting: tuple | None) -> Mark:
+def judge_sweep(answers: Answers, again: Mapping, setting: tuple | None) -> Mark:
     """Mark rows (3), updates (3), accuracies (2), and one row trained again (2)."""
     rows, problem = sweep_of(answers)
     if problem:
         return Mark(0, 10, problem)
-    which = f"{setting[2]} at batch {setting[1]} (equal {setting[0]})"
-    claimed = {setting[2]: rows[setting]["accuracy"]}
+    claimed, which = {}, "a row of the table"
+    if setting is not None:  # something was trained again
+        budget, size, network = setting
+        claimed = {network: rows[setting]["accuracy"]}
+        which = f"{network} at batch {size} (equal {budget})"
     confirmed = _judge_again(claimed, again, which, 2)
     if not confirmed.points:
         return Mark(0, 10, confirmed.message)
@@ -219,11 +228,11 @@ def _judge_updates(rows: Mapping) -> Mark:
 
 
 def again(
-    train: Answers | None, arms: Sequence[str], score: Callable[[Mapping], float]
+    train: Answers, arms: Sequence[str], score: Callable[[Mapping], float]
 ) -> dict[str, float | str]:
     """Return what each network trained again scores, or why it does not."""
     result: dict[str, float | str] = {}
-    for arm, answer in zip(arms, train or (), strict=False):
+    for arm, answer in zip(arms, train, strict=False):
         if "error" in answer:
             result[arm] = f"train stopped with {answer['error']}"
             continue

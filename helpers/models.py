@@ -72,12 +72,13 @@ def mlp(
     shifted = normalization is not None and (
         order.index("normalization") < order.index("activation")
     )
-    make = {
-        "normalization": normalization
-        and (lambda: _normalization(normalization, momentum)),
-        "activation": lambda: keras.layers.Activation(activation),
-        "dropout": dropout and (lambda: keras.layers.Dropout(dropout)),
+    make: dict[str, Callable[[], keras.Layer]] = {
+        "activation": lambda: keras.layers.Activation(activation)
     }
+    if normalization is not None:
+        make["normalization"] = lambda: _normalization(normalization, momentum)
+    if dropout:
+        make["dropout"] = lambda: keras.layers.Dropout(dropout)
     for width, kernel in zip(widths, kernels, strict=True):
         layers.append(
             keras.layers.Dense(
@@ -87,7 +88,7 @@ def mlp(
                 kernel_regularizer=kernel_regularizer,
             )
         )
-        layers += [make[part]() for part in order if make[part]]
+        layers += [make[part]() for part in order if part in make]
     layers.append(keras.layers.Dense(int(classes), kernel_initializer=output_kernel))
     return keras.Sequential(layers)
 
@@ -269,5 +270,5 @@ def _normalization(kind: str | Callable, momentum: float) -> keras.Layer:
     return NORMALIZATIONS[kind](**options)
 
 
-def _with_channels(shape: tuple[int, ...]) -> tuple[int, int, int]:
+def _with_channels(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (*shape, 1) if len(shape) == 2 else tuple(shape)

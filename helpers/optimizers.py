@@ -9,13 +9,13 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from helpers import quiet  # noqa: F401, I001  # isort: skip
 import keras
+from keras.optimizers import Optimizer
 
-Optimizer = keras.optimizers.Optimizer
-Choice = str | Optimizer | Callable[[], Optimizer]
+Choice: TypeAlias = str | Optimizer | Callable[[], Optimizer]
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def copy(optimizer: Optimizer) -> Optimizer:
 
 def rate_of(optimizer: Optimizer) -> float | None:
     """Return the learning rate, where it is a plain number and no schedule."""
-    rate = getattr(optimizer, "learning_rate", None)
+    rate: Any = getattr(optimizer, "learning_rate", None)
     plain = any(rate is variable for variable in optimizer.variables)
     return float(rate.numpy()) if plain else None
 

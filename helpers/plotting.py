@@ -7,6 +7,7 @@ import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -346,10 +347,11 @@ def label_lines(
     ----------
     ends : name and end point, in data coordinates, of each line.
     """
-    axis.figure.draw_without_rendering()
+    figure = cast(Figure, axis.figure)  # no axis here is in a sub-figure
+    figure.draw_without_rendering()
     names = sorted(ends, key=lambda name: ends[name][1])
     pixels = [axis.transData.transform(ends[name])[1] for name in names]
-    gap = 13 * axis.figure.dpi / 72
+    gap = 13 * figure.dpi / 72
     places = np.array(pixels, dtype=float)
     for index in range(1, len(places)):
         places[index] = max(places[index], places[index - 1] + gap)
@@ -358,7 +360,7 @@ def label_lines(
         axis.annotate(
             name,
             ends[name],
-            xytext=(5, (place - pixel) * 72 / axis.figure.dpi),
+            xytext=(5, (place - pixel) * 72 / figure.dpi),
             textcoords="offset points",
             color=colours[name],
             va="center",
@@ -395,11 +397,11 @@ def forest(
         colour = VERDICT_COLOURS[row["verdict"]]
         if marks is not None and key in marks.index:
             single = np.atleast_1d(marks[key]) / row["margin"]
-            style = {"color": colour, "markersize": 7, "alpha": 0.5}
-            axis.plot(single, [place] * len(single), "|", **style)
+            faint: dict[str, Any] = {"color": colour, "markersize": 7, "alpha": 0.5}
+            axis.plot(single, [place] * len(single), "|", **faint)
         ends = np.array([row["low"], row["high"]]) / row["margin"]
         axis.plot(ends, [place] * 2, color=colour, linewidth=2)
-        style = {"color": colour, "marker": shapes[row["verdict"]]}
+        style: dict[str, Any] = {"color": colour, "marker": shapes[row["verdict"]]}
         axis.plot(row["effect"] / row["margin"], place, markersize=8, **style)
     for verdict, marker in shapes.items():
         style = {"color": VERDICT_COLOURS[verdict], "linestyle": "none"}

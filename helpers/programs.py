@@ -60,7 +60,7 @@ class Inference:
 
     def __init__(self, model: keras.Model, images: tf.TensorSpec):
         # Weakly, or the table of inferences would keep every model alive.
-        there = ref(model)
+        there: Callable[[], keras.Model] = ref(model)
         self.spec = images
         self.changes: set[int] | None = None
 

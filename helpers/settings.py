@@ -83,7 +83,7 @@ class Setting:
             )
         recipe = optimizers.recipe(self.optimizer, self.learning_rate)
         per_epoch = -(-size // int(self.batch_size))
-        total = int(self.updates or self.epochs * per_epoch)
+        total = int(self.updates or (self.epochs or 0) * per_epoch)
         every = total if self.measure_every == "end" else self.measure_every
         every = int(every or per_epoch)
         points = (*range(every, total, every), total)

@@ -145,13 +145,13 @@ def sweep(
         If the grid is empty, a setting stands twice, or an argument is out of range,
         before anything is trained.
     """
-    settings = [dict(setting) for setting in settings]
-    if not settings:
+    grid = [dict(setting) for setting in settings]
+    if not grid:
         raise ValueError("the grid is empty: give at least one setting to sweep over")
-    if any(setting in settings[:index] for index, setting in enumerate(settings)):
+    if any(setting in grid[:index] for index, setting in enumerate(grid)):
         raise ValueError("a setting stands twice in the grid: give each one once")
-    columns = list(dict.fromkeys(key for setting in settings for key in setting))
-    whole = [common | setting for setting in settings]
+    columns = list(dict.fromkeys(key for setting in grid for key in setting))
+    whole = [common | setting for setting in grid]
     way = _Way(score_training, workers, order, probe, at_end)
     return _study(builders, dataset, whole, list(seeds), way, columns)
 
@@ -202,14 +202,14 @@ class _Run:
         network: Network,
         program: Program,
         data: Mapping[str, Images],
-        labels: Mapping[str, Any],
+        labels: dict[str, Any],
         way: _Way,
     ):
         self.network, self.program, self.data = network, program, data
         self.labels, self.way = labels, way
         self.model, self.seed = labels["model"], labels["seed"]
-        self.seconds, self.diverged, self.rows = 0.0, False, []
-        self.stopped = False
+        self.seconds, self.diverged, self.stopped = 0.0, False, False
+        self.rows: list[dict[str, Any]] = []
 
     def advance(self, stretches: Sequence[tuple]) -> None:
         if self.diverged:
@@ -228,7 +228,7 @@ class _Run:
             "validation": True,
             "test": last,
         }
-        scores = {}
+        scores: dict[str, float] = {}
         with self.program.finished(self.way.probe is not None):
             for split, now in due.items():
                 loss = accuracy = np.nan
@@ -242,7 +242,7 @@ class _Run:
             | {"epoch": updates / updates_per_epoch, "updates": updates}
             | scores
             | {"seconds": self.seconds, "diverged": self.diverged}
-            | found
+            | dict(found)
         )
 
 

@@ -464,6 +464,24 @@ def test_what_is_no_table_earns_nothing_and_breaks_nothing(value):
     assert mark.message
 
 
+@pytest.mark.parametrize("item", ["Q2.5", "Q3.1"])
+def test_a_network_that_could_not_be_trained_again_costs_its_item_alone(item):
+    """It was not even asked for, where the notebook was run again without it."""
+    rows = tables.settings()
+    columns = zip(*rows, strict=True)
+    sweep = dict(zip(("budget", "batch_size", "network"), columns, strict=True))
+    sweep["updates"] = [tables.updates(budget, size) for budget, size, _ in rows]
+    sweep["accuracy"] = [0.8 + n / 5000 for n in range(len(rows))]
+    runs = {"seed": [0, 1, 2], "plain": PLAIN, "batch_norm": NORMALIZED}
+    exam = Exam(np.random.default_rng(0))
+    exam.hear("Q2.5", [{"value": over_the_wire([runs, [0, 1], "supported"])}])
+    exam.hear("Q3.1", [{"value": over_the_wire(sweep)}])
+    exam.hear(f"{item}-again", [{"error": "no end after 300 seconds"}])
+    mark = exam.marks()[item]
+    assert mark.points == 0
+    assert "the table could not be trained again" in mark.message
+
+
 # --- Q3.1 ----------------------------------------------------------------------------
 
 

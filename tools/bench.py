@@ -175,7 +175,8 @@ def measure() -> tuple[pd.DataFrame, dict[str, str]]:
     """Run all rounds; return the table and who is missing, and why."""
     from helpers import data
 
-    mnist, missing, rows, studies = data.load("mnist"), {}, [], []
+    mnist, rows, studies = data.load("mnist"), [], []
+    missing: dict[str, str] = {}
     steps = ROUNDS * len(ENTRIES) * len(MAKERS) + STUDY_ROUNDS * len(STUDIES)
     with TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, redirect_stdout
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -54,7 +54,7 @@ def trainer(
     few = data.Split(images[:100].copy(), labels[:100].copy())
     dataset = data.Dataset("mnist", (), data.Split(images, labels), few, few)
     batch_sizes = [{"batch_size": network.batch}]
-    how = {"seeds": range(workers), "epochs": 1, "workers": workers}
+    how: dict[str, Any] = {"seeds": range(workers), "epochs": 1, "workers": workers}
     how["learning_rate"] = LEARNING_RATE
 
     def run(n: int) -> float:
@@ -239,9 +239,10 @@ def matrix_products(
 FIT, TORCH, JAX = "Keras fit", "PyTorch, lean loop", "Keras on JAX"
 OURS, FLOOR = "this trainer", "matrix products"
 PAIR, FLOOR_PAIR = f"{OURS}, two at a time", f"{FLOOR}, two at a time"
-MAKERS = {FIT: keras_fit, TORCH: torch_loop, JAX: keras_fit, OURS: trainer}
-MAKERS |= {PAIR: partial(trainer, workers=2), FLOOR: matrix_products}
-MAKERS |= {FLOOR_PAIR: partial(matrix_products, workers=2)}
+Maker = Callable[[np.ndarray, np.ndarray, Network], Run]
+MAKERS: dict[str, Maker] = {FIT: keras_fit, TORCH: torch_loop, JAX: keras_fit}
+MAKERS |= {OURS: trainer, PAIR: partial(trainer, workers=2)}
+MAKERS |= {FLOOR: matrix_products, FLOOR_PAIR: partial(matrix_products, workers=2)}
 STUDIES = {FIT: fit_study, TORCH: torch_study, JAX: fit_study, OURS: trainer_study}
 
 _arrays: list[np.ndarray] = []
@@ -259,14 +260,14 @@ def epoch(name: str, network: Network) -> float:
 
     The trainer, which leaves nothing to warm up, compiles and measures in each call.
     """
-    size = len(_arrays[0])
+    images, labels = _arrays
     with redirect_stdout(io.StringIO()):  # the trainer's progress bar
         if network not in _runs:
-            _runs[network] = MAKERS[name](*_arrays, network)
+            _runs[network] = MAKERS[name](images, labels, network)
             if name not in (OURS, PAIR):
-                warm_up = WARM_UP * network.batch + size % network.batch
-                _runs[network](min(warm_up, size))
-        return float(_runs[network](size))
+                warm_up = WARM_UP * network.batch + len(images) % network.batch
+                _runs[network](min(warm_up, len(images)))
+        return float(_runs[network](len(images)))
 
 
 def study(name: str) -> float:

@@ -166,7 +166,7 @@ def write_totals(
         earned = {item: mark.points for item, mark in result.marks.items()}
         given = {item: essays.get((result.student, item)) for item in points}
         earned |= {i: e.points for i, e in given.items() if e and e.points is not None}
-        row = {"student": kept.cell(result.student)}
+        row: dict[str, str | float] = {"student": kept.cell(result.student)}
         row |= {
             group: sum(earned.get(i, 0) for i in of) for group, of in groups.items()
         }

@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -111,8 +112,8 @@ class Grader:
             }
             ending = sandbox.run(
                 job,
-                lambda question, exam=exam: _encoded(exam, question),
-                lambda question, answers, exam=exam: _heard(exam, question, answers),
+                partial(_encoded, exam),
+                partial(_heard, exam),
                 self.folder,
                 self.limits,
                 trust=self.trust,

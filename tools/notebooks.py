@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
@@ -135,7 +136,8 @@ async def execute(
     def start(**_) -> None:
         # nbclient would end one kernel and go on: Ctrl-C is meant for everything.
         asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
-        cores.keep(client.km.provisioner.pid, processors)
+        kernel: Any = client.km  # whose provisioner is one with a process
+        cores.keep(kernel.provisioner.pid, processors)
 
     client = NotebookClient(
         nb,

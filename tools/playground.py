@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping
 from functools import lru_cache
 from html import escape
 from pathlib import Path
+from typing import Any, cast
 
 import jinja2
 import matplotlib.pyplot as plt
@@ -74,10 +75,11 @@ def greys(images: np.ndarray) -> np.ndarray:
 def small(name: str) -> tuple[data.Split, data.Split]:
     """Return the page's images to train on and to validate with, a row an image."""
     dataset = data.load(name, validation=VALIDATION).subset(TRAIN)
-    return tuple(
+    train, validation = (
         data.Split(greys(split.images) / GREYS, split.labels)
         for split in (dataset.train, dataset.validation)
     )
+    return train, validation
 
 
 @lru_cache
@@ -150,7 +152,8 @@ def standing(key: str, beside: Collection[str]) -> str:
 @lru_cache
 def recorded() -> dict:
     """Train the twins at the usual settings in NumPy; return picture and card."""
-    usual = {name: knob["usual"] for name, knob in settings()["knobs"].items()}
+    knobs = settings()["knobs"]
+    usual = cast(twins.Settings, {name: knobs[name]["usual"] for name in knobs})
     seeds = range(1, int(usual["seeds"]) + 1)
     images = small(usual["data"])
     with threadpool_limits(1):  # so that sums round alike on any number of cores
@@ -160,8 +163,13 @@ def recorded() -> dict:
         key="playground",
         statement=f"Batch norm is more accurate than no normalization after "
         f"{usual['updates']} updates",
-        **dict.fromkeys(("sentence", "notebook", "section", "measure"), ""),
-        **{"claimed": "higher", "unit": "accuracy", "primary": False},
+        sentence="",
+        notebook="",
+        section="",
+        measure="",
+        claimed="higher",
+        unit="accuracy",
+        primary=False,
     )
     control, treatment = map(pd.Series, ends.T)
     effects = claim.effect(treatment, control)
@@ -195,7 +203,7 @@ def _picture(pair: tuple, effects: pd.Series, margin: float) -> dict:
         plotting.use_style()
         figure, (loss, accuracy, stack) = plt.subplots(1, 3, figsize=(11, 3.1))
         for name, run in zip(names, pair, strict=True):
-            style = {"color": plotting.COLOURS[name], "label": name}
+            style: dict[str, Any] = {"color": plotting.COLOURS[name], "label": name}
             style |= {"dashes": plotting.DASHES[name] or (None, None)}
             updates, right = zip(*run.checks, strict=True)
             smooth = pd.Series(run.losses).rolling(16, min_periods=1).mean()
@@ -251,7 +259,7 @@ def page(beside: Collection[str] = ()) -> str:
     groups: dict[str, dict] = {}
     for name, knob in knobs.items():
         groups.setdefault(knob["group"], {})[name] = knob
-    facts = {
+    facts: dict[str, Any] = {
         "knobs": {name: _needed(knob) for name, knob in knobs.items()},
         "presets": [
             {k: p[k] for k in ("hash", "look", "why", "record")} for p in presets

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import IO
 
 import psutil
 
@@ -165,10 +166,11 @@ def _listen(
         _send(process, calls(said["ask"]) + "\n")
     elif ending.question is not None and said.get("question") == ending.question:
         answers = said.get("answers")
-        well_formed = isinstance(answers, list) and all(
+        if not isinstance(answers, list) or not all(
             isinstance(answer, dict) for answer in answers
-        )
-        hear(said["question"], answers if well_formed else [])
+        ):
+            answers = []
+        hear(said["question"], answers)
         ending.question = None
     elif isinstance(said.get("notebook"), str):
         ending.cell, ending.notebook = None, said["notebook"]
@@ -178,15 +180,23 @@ def _listen(
         ending.done = True
 
 
+def _pipes(process: subprocess.Popen) -> tuple[IO[bytes], IO[bytes]]:
+    """Return where the worker listens and where it speaks."""
+    assert process.stdin is not None and process.stdout is not None  # see `_started`
+    return process.stdin, process.stdout
+
+
 def _send(process: subprocess.Popen, text: str) -> None:
+    pipe, _ = _pipes(process)
     with contextlib.suppress(BrokenPipeError):
-        process.stdin.write(text.encode())
-        process.stdin.flush()
+        pipe.write(text.encode())
+        pipe.flush()
 
 
 def _lines(process: subprocess.Popen, limits: Limits) -> Iterator[bytes]:
+    _, pipe = _pipes(process)
     left = limits.said
-    while line := process.stdout.readline(limits.line):
+    while line := pipe.readline(limits.line):
         left -= len(line)
         if left < 0 or not line.endswith(b"\n"):
             raise ValueError("it said more than is read")
@@ -216,7 +226,7 @@ def _started(edition: Path, limits: Limits, trust: bool) -> Iterator[subprocess.
         finally:
             _end(process)
             RUNNING.discard(process)
-            for pipe in (process.stdin, process.stdout):
+            for pipe in _pipes(process):
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
 

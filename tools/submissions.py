@@ -226,8 +226,8 @@ def essays(
     finds nothing, the student's own text in the question's section counts.
     """
     handed_out = {cell.source.strip() for cell in edition.cells}
-    marked = {name: [] for name in ids}
-    loose = {name: [] for name in ids}
+    marked: dict[str, list[str]] = {name: [] for name in ids}
+    loose: dict[str, list[str]] = {name: [] for name in ids}
     current, section = None, None
     for cell in nb.cells:
         text = cell.source.strip()

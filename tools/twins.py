@@ -6,17 +6,36 @@ normalization is that of ``helpers.normalization``. The page shows what this mod
 finds where scripts do not run, and the tests compare the two.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 import numpy as np
 
 from helpers import normalization
 from helpers.data import Split
 
-Settings = Mapping[str, str | int | float]
 CLASSES = 10
 SLOPE = 0.3  # of the leaky ReLU below zero
+
+
+class Settings(TypedDict):
+    """A value for each of the page's knobs."""
+
+    a: str
+    b: str
+    data: str
+    rate: float
+    schedule: str
+    batch: int
+    updates: int
+    momentum: float
+    scale: float
+    depth: int
+    width: int
+    act: str
+    measure: str
+    seeds: int
 
 
 @dataclass

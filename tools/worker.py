@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import resource
-import sys
 import warnings
 from pathlib import Path
 from typing import TextIO
@@ -132,7 +131,7 @@ class Worker:
         """Execute a cell; give up where it does not even stop when interrupted."""
         cell.metadata.pop("said", None)
         # nbclient interrupts after its timeout, and then waits as long again.
-        patience = 1.5 * client.timeout + 20
+        patience = 1.5 * (client.timeout or self.seconds) + 20
         running = asyncio.ensure_future(client.async_execute_cell(cell, index))
         await asyncio.wait([running], timeout=patience)
         if not running.done():  # not cancelled: nbclient would call the kernel dead
@@ -177,4 +176,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
