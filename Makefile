@@ -50,9 +50,10 @@ playground: $(READY) ## Write the page that trains twins in the browser to build
 
 test: lint unit notebooks ## Check style, run the tests, re-run and compare every notebook
 
-lint: $(READY) ## Check the style of code and notebooks
+lint: $(READY) ## Check the style of code and notebooks, and the types
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
 
 unit: $(READY) ## Run the tests of helpers, tools and repository
 	$(BIN)/python -m pytest -n 2 --dist worksteal --durations 10 tests
