@@ -18,6 +18,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from assignment.marks import Mark
 from tools import assignment, feedback, grade, kept, notebooks, sandbox, submissions
 
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="grading needs Linux or macOS")
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = notebooks.read(assignment.SOURCE)
 NUMPY = 16  # points of the four functions in NumPy

@@ -1,5 +1,6 @@
 """Replications of tiny notebooks, whose effects are made up from their seeds."""
 
+import os
 from pathlib import Path
 
 import nbformat
@@ -169,12 +170,12 @@ def test_a_claim_that_was_not_tried_fails_its_job(root, run):
     assert code
 
 
+PARENT = pytest.mark.skipif(os.name == "nt", reason="there it may be a launcher")
 KILLED_ONCE = """
-import signal
 mark = Path("..", "mark")
 if not mark.exists():
     mark.touch()
-    os.kill({pid}, signal.SIGKILL)
+    os.kill({pid}, 9)
 """
 
 
@@ -186,6 +187,7 @@ def test_a_kernel_that_dies_costs_its_job_one_more_try(root, run):
     assert f"FAILED: 04_b, replication 0: {replicate.DIED}" in printed
 
 
+@PARENT
 def test_a_process_that_dies_costs_its_jobs_one_more_try(root, run):
     add_notebook(root, "04_b", "c", first=KILLED_ONCE.format(pid="os.getppid()"))
     assert run("--replications", "0-1", "--jobs", "2")[0] is None
@@ -193,6 +195,7 @@ def test_a_process_that_dies_costs_its_jobs_one_more_try(root, run):
     assert len(effects) == 2 * 3 * 5
 
 
+@PARENT
 def test_a_cluster_that_loses_a_worker_finds_what_one_process_does(root, run):
     run("--replications", "0-1")
     whole = record(root)

@@ -347,6 +347,10 @@ def test_a_folder_is_replaced_even_if_another_run_comes_between(tmp_path, monkey
     assert calls
 
 
+MAKE = pytest.mark.skipif(os.name == "nt", reason="make sets up a Unix environment")
+
+
+@MAKE
 def test_makefile_lists_its_commands():
     help_text = subprocess.run(
         ["make", "-C", notebooks.ROOT], capture_output=True, text=True, check=True
@@ -374,12 +378,14 @@ def dry_run(house: Path, *targets: str) -> str:
     ).stdout
 
 
+@MAKE
 def test_commands_outlive_a_move_of_the_folder(house):
     # Scripts begin with the path of the folder that they were installed in.
     said = dry_run(house, "lint", "unit", "notebooks", "lab", "report", "refresh")
     assert set(re.findall(r"\.venv/bin/(\S+)", said)) == {"python"}
 
 
+@MAKE
 def test_an_environment_whose_python_is_gone_is_made_anew(house):
     assert "-m venv" not in dry_run(house, "lab")
     (house / ".venv" / "bin" / "python").unlink()
@@ -387,6 +393,7 @@ def test_an_environment_whose_python_is_gone_is_made_anew(house):
     assert "-m venv --clear .venv" in dry_run(house, "lab")
 
 
+@MAKE
 def test_commands_speak_utf_8_whatever_the_terminal(house):
     (house / "Makefile").open("a").write("speak:\n\t@$(PYTHON) -c \"print('γ')\"\n")
     spoken = subprocess.run(

@@ -6,7 +6,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -135,7 +135,8 @@ async def execute(
 
     def start(**_) -> None:
         # nbclient would end one kernel and go on: Ctrl-C is meant for everything.
-        asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+        with suppress(NotImplementedError):  # on Windows, where it does not
+            asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
         kernel: Any = client.km  # whose provisioner is one with a process
         cores.keep(kernel.provisioner.pid, processors)
 
