@@ -123,7 +123,7 @@ def load(
     """
     if name not in CLASS_NAMES:
         valid = " or ".join(map(repr, CLASS_NAMES))
-        raise ValueError(f"There is no data set {name!r}: choose {valid}.")
+        raise ValueError(f"there is no data set {name!r}: choose {valid}")
     read = _read_files if name in EMBEDDED and DATA.is_dir() else _download
     (pixels, labels), (test_pixels, test_labels) = read(name)
     n_classes = len(CLASS_NAMES[name])
@@ -170,17 +170,17 @@ def load_folder(
     """
     folder = Path(folder)
     if not isinstance(share, Real) or not 0 < share < 0.5:
-        raise ValueError(f"The share must lie between 0 and 0.5, not {share!r}.")
+        raise ValueError(f"the share must lie between 0 and 0.5, not {share!r}")
     sides = tuple(image_size) if isinstance(image_size, list | tuple) else ()
     whole = all(isinstance(side, Integral) and side > 0 for side in sides)
     if len(sides) != 2 or not whole:
         raise ValueError(
-            "The image size must be height and width in whole pixels, as in (84, 84), "
-            f"not {image_size!r}."
+            "the image size must be height and width in whole pixels, as in (84, 84), "
+            f"not {image_size!r}"
         )
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"There is no folder {folder}: give one with a sub-folder for each class."
+            f"there is no folder {folder}: give one with a sub-folder for each class"
         )
     pixels, labels, class_names = _read_folder(folder, tuple(map(int, sides)))
     n = round(share * len(labels))
@@ -188,9 +188,9 @@ def load_folder(
     for name, count in zip(class_names, counts, strict=True):
         if count * share < 1:
             raise ValueError(
-                f"Class {name!r} in {folder} has {count} images ({FORMATS}): it needs "
+                f"class {name!r} in {folder} has {count} images ({FORMATS}): it needs "
                 f"at least {math.ceil(1 / share)} to be split, so add images or remove "
-                "it."
+                "it"
             )
     held_out = _stratified_sample(labels, 2 * n, VALIDATION_SEED)
     test = held_out[_stratified_sample(labels[held_out], n, VALIDATION_SEED)]
@@ -217,7 +217,7 @@ def _read_folder(
     if len(class_names) < 2:
         raise ValueError(
             f"{folder} has {len(class_names)} sub-folders: it needs one a class, at "
-            "least two, with the images inside."
+            "least two, with the images inside"
         )
     try:
         files = keras.utils.image_dataset_from_directory(
@@ -231,13 +231,13 @@ def _read_folder(
         )
     except ValueError as error:
         raise ValueError(
-            f"The sub-folders of {folder} hold no images ({FORMATS}): add some."
+            f"the sub-folders of {folder} hold no images ({FORMATS}): add some"
         ) from error
     paths = [Path(path) for path in files.file_paths]
     for path in paths:
         if any(part.startswith(".") for part in path.relative_to(folder).parts):
             raise ValueError(
-                f"{path} is hidden, and so a copy or no image at all: remove it."
+                f"{path} is hidden, and so a copy or no image at all: remove it"
             )
     pixels, labels = [], []
     try:
@@ -247,7 +247,7 @@ def _read_folder(
     except Exception as error:  # TensorFlow raises many kinds.
         path = paths[len(pixels)]
         raise ValueError(
-            f"{path} could not be read ({_cause(path, error)}): remove or replace it."
+            f"{path} could not be read ({_cause(path, error)}): remove or replace it"
         ) from error
     return np.array(pixels), np.array(labels), tuple(class_names)
 
@@ -265,7 +265,7 @@ def _cause(path: Path, error: Exception) -> str:
 def _make_split(pixels: np.ndarray, labels: np.ndarray) -> Split:
     """Scale uint8 pixels to [0, 1]; refuse any other dtype."""
     if pixels.dtype != np.uint8:
-        raise TypeError(f"Pixels must be unscaled uint8, not {pixels.dtype}.")
+        raise TypeError(f"pixels must be unscaled uint8, not {pixels.dtype}")
     return Split(np.divide(pixels, 255, dtype=np.float32), labels.astype(np.int32))
 
 
@@ -279,7 +279,7 @@ def _check_size(what: str, n: int, lowest: int, highest: int) -> None:
     """Raise ValueError unless `n` is a whole number from `lowest` to `highest`."""
     if not isinstance(n, Integral) or not lowest <= n <= highest:
         valid = f"a whole number from {lowest} to {highest:,}"
-        raise ValueError(f"The size of {what} must be {valid}, not {n!r}.")
+        raise ValueError(f"the size of {what} must be {valid}, not {n!r}")
 
 
 def _read_files(name: str) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -295,7 +295,7 @@ def _read_files(name: str) -> list[tuple[np.ndarray, np.ndarray]]:
 
 def _read_idx(file: str, n_dimensions: int) -> np.ndarray:
     """Verify the SHA-256 of a gzipped IDX file in `data/`, then return its array."""
-    remedy = "restore it with `git checkout -- data` in the repository's top folder."
+    remedy = "restore it with `git checkout -- data` in the repository's top folder"
     for required in (file, "SHA256SUMS"):
         if not (DATA / required).is_file():
             raise FileNotFoundError(f"data/{required} is missing: {remedy}")
@@ -312,7 +312,7 @@ def _parse_idx(raw: bytes, n_dimensions: int) -> np.ndarray:
     header = 4 + 4 * n_dimensions
     magic, *shape = np.frombuffer(raw[:header], dtype=">u4").tolist()
     if magic != 0x800 + n_dimensions or len(raw) != header + math.prod(shape):
-        raise ValueError(f"Not an IDX file of {n_dimensions}-dimensional uint8 data.")
+        raise ValueError(f"no IDX file of {n_dimensions}-dimensional uint8 data")
     return np.frombuffer(raw, dtype=np.uint8, offset=header).reshape(shape)
 
 
@@ -329,5 +329,5 @@ def _download(name: str) -> list[tuple[np.ndarray, np.ndarray]]:
         raise ConnectionError(
             f"{name} is not in data/ and Keras could not download it: clone the "
             "whole repository (CIFAR-10 apart, which it lacks), or try again with a "
-            "network."
+            "network"
         ) from error
