@@ -1,5 +1,6 @@
 """Write the repository's address into README and notebooks, with links to Colab."""
 
+import argparse
 import re
 import sys
 from pathlib import Path
@@ -36,20 +37,17 @@ def link(root: Path, repository: str) -> None:
     if not REPOSITORY.fullmatch(repository):
         raise ValueError(
             "REPO must be a repository on GitHub, as in REPO=owner/name, not "
-            f"{repository!r}."
+            f"{repository!r}"
         )
     paths = notebooks.find(root / "notebooks")
     changed = {path: _linked(path, repository) for path in paths}
-    readme = root / "README.md"
-    before, start, rest = readme.read_text(encoding="utf-8").partition(START)
-    _, end, after = rest.partition(END)
-    if not start or not end:
-        raise ValueError(f"README.md lacks {START} or {END}: put them back.")
     links = [f"[{path.stem[:2]}]({colab(repository, path.stem)})" for path in paths]
     line = f"**Open in Colab:** {' · '.join(links)}"
+    readme = root / "README.md"
+    text = notebooks.between(readme.read_text(encoding="utf-8"), START, END, line)
     for path, nb in changed.items():
         notebooks.write(nb, path)
-    notebooks.write_text(f"{before}{START}\n{line}\n{END}{after}", readme)
+    notebooks.write_text(text, readme)
 
 
 def _linked(path: Path, repository: str) -> notebooks.NotebookNode:
@@ -66,15 +64,17 @@ def _linked(path: Path, repository: str) -> notebooks.NotebookNode:
             written += count
     if written != 2:
         raise ValueError(
-            f"{path.name} lacks an *Answers* line, or REPOSITORY in its set-up cell."
+            f"{path.name} lacks an *Answers* line, or REPOSITORY in its set-up cell"
         )
     return nb
 
 
 def main() -> None:
     """Link to the repository given on the command line."""
+    parser = argparse.ArgumentParser(prog="tools.links", description=main.__doc__)
+    parser.add_argument("repository", help="its name on GitHub, owner/name")
     try:
-        link(notebooks.ROOT, sys.argv[1] if len(sys.argv) > 1 else "")
+        link(notebooks.ROOT, parser.parse_args().repository)
     except ValueError as error:
         sys.exit(str(error))
     print("README.md and notebooks link to Colab; commit and push them.")

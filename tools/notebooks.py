@@ -177,6 +177,21 @@ def normalise(nb: NotebookNode) -> NotebookNode:
     return nb
 
 
+def between(text: str, start: str, end: str, content: str) -> str:
+    """Return the README with something else between two markers.
+
+    Raises
+    ------
+    ValueError
+        If it lacks a marker.
+    """
+    before, found_start, rest = text.partition(start)
+    _, found_end, after = rest.partition(end)
+    if not found_start or not found_end:
+        raise ValueError(f"README.md lacks {start} or {end}: put them back")
+    return f"{before}{start}\n{content}\n{end}{after}"
+
+
 def write(nb: NotebookNode, path: Path) -> None:
     """Write a notebook as a whole or not at all."""
     write_text(nbformat.writes(nb) + "\n", path)
