@@ -16,9 +16,9 @@ from tempfile import TemporaryDirectory
 
 from websocket import WebSocket, create_connection
 
-OPTIONS = """--headless --no-sandbox --disable-gpu --no-first-run
-    --disable-background-networking --disable-component-update --disable-sync
-    --hide-scrollbars --remote-debugging-port=0 --remote-allow-origins=*"""
+from tools.picture import CHROMIUM
+
+OPTIONS = "--hide-scrollbars --remote-debugging-port=0 --remote-allow-origins=*"
 KEYS = {"Tab": 9, "Enter": 13, " ": 32, "ArrowLeft": 37, "ArrowRight": 39}
 
 
@@ -110,7 +110,7 @@ class Tab:
 def tab(*options: str) -> Iterator[Tab]:
     """Start Chromium and give its page; end it afterwards."""
     with TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        command = ["chromium", *OPTIONS.split(), f"--user-data-dir={profile}"]
+        command = [*CHROMIUM, *OPTIONS.split(), f"--user-data-dir={profile}"]
         process = subprocess.Popen(
             [*command, *options, "about:blank"], stderr=subprocess.DEVNULL
         )

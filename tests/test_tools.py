@@ -20,7 +20,7 @@ from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from helpers import claims
-from tools import headlines, notebooks, refresh, report
+from tools import headlines, notebooks, picture, refresh, report
 
 INTRODUCTION = r"""# Waves & *more*
 
@@ -149,6 +149,7 @@ def test_refresh_goes_on_after_a_failure_and_leaves_no_difference(tmp_path):
         "plots/02_broken/old.csv",
     }
     assert "from before" in first["notebooks/01_fine.ipynb"].decode()
+    assert "It <works>" in first["README.md"].decode()
     assert run_main(refresh, root, str(root / "notebooks/01_fine.ipynb")).code == 0
     assert files(root) == first
 
@@ -205,7 +206,7 @@ def test_the_index_lists_every_verdict_with_its_experiment(reported):
     assert group.text == "01 Waves & more"
     cells = [cell.text for cell in row.select("td")]
     assert cells == ["It <works>", "supported", "×2.00"]
-    assert claims.bar("supported") in row.select("td")[1]["style"]
+    assert claims.VERDICT_COLOURS["supported"] in row.select("td")[1]["style"]
     assert row.a["href"] == "01_fine.html#A-(Q1)"
     assert [cell.text for cell in other.select("td")][1:] == ["undecided", "–"]
     assert index.caption.text.startswith("2 claims")
@@ -249,16 +250,8 @@ def test_page_is_accessible_and_linked(reported):
 
 
 @pytest.mark.skipif(not shutil.which("chromium"), reason="no Chromium on this machine")
-def test_browser_renders_formulas_without_a_complaint(reported, tmp_path):
-    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu"]
-    command += ["--no-first-run", "--disable-background-networking"]
-    command += ["--disable-component-update", "--disable-sync"]
-    command += [f"--user-data-dir={tmp_path}", "--enable-logging=stderr"]
-    command += ["--virtual-time-budget=20000", "--dump-dom"]
-    page = reported.root / "build/html/01_fine.html"
-    run = subprocess.run(
-        [*command, page.as_uri()], capture_output=True, text=True, timeout=60
-    )
+def test_browser_renders_formulas_without_a_complaint(reported):
+    run = picture.browse(reported.root / "build/html/01_fine.html", "--dump-dom")
     assert ":CONSOLE" not in run.stderr  # errors, and requests the policy blocked
     soup = BeautifulSoup(run.stdout, "html.parser")
     assert len(soup.select("mjx-container")) == 2

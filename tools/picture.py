@@ -9,6 +9,10 @@ from tempfile import TemporaryDirectory
 from tools import notebooks
 
 WIDTH, HEIGHT = 1100, 1400  # CSS pixels
+# Without a window, and without a request that nobody asked for.
+CHROMIUM = ["chromium", "--headless", "--no-sandbox", "--disable-gpu"]
+CHROMIUM += ["--no-first-run", "--disable-background-networking"]
+CHROMIUM += ["--disable-component-update", "--disable-sync"]
 
 
 def browse(page: Path, *options: str) -> subprocess.CompletedProcess:
@@ -20,10 +24,7 @@ def browse(page: Path, *options: str) -> subprocess.CompletedProcess:
     options : what Chromium is to do with it, such as ``--dump-dom``.
     """
     with TemporaryDirectory() as profile:
-        command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu"]
-        command += ["--no-first-run", "--disable-background-networking"]
-        command += ["--disable-component-update", "--disable-sync"]
-        command += [f"--user-data-dir={profile}", "--enable-logging=stderr"]
+        command = [*CHROMIUM, f"--user-data-dir={profile}", "--enable-logging=stderr"]
         command += ["--virtual-time-budget=20000", *options, page.resolve().as_uri()]
         return subprocess.run(
             command, capture_output=True, text=True, timeout=120, check=False
