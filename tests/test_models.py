@@ -1,6 +1,7 @@
 """The networks under study: their layers, their sizes, their shared start."""
 
 import math
+from functools import partial
 
 import keras
 import numpy as np
@@ -222,6 +223,15 @@ def test_a_resnet_without_normalization_has_none_anywhere(preactivation):
     )
 
 
+@pytest.mark.parametrize(
+    "build", [models.convnet, partial(models.resnet, (1, 1), 16, stem="cifar")]
+)
+def test_kernels_of_convolutions_are_drawn_by_hes_rule(build):
+    for kernel in convolution_kernels(2, build):
+        inputs = math.prod(kernel.shape[:3])
+        assert kernel.std() == pytest.approx(math.sqrt(2 / inputs), rel=0.15)
+
+
 @pytest.mark.parametrize("build", [models.convnet, models.resnet])
 def test_one_seed_gives_all_convolutional_networks_the_same_kernels(build):
     options = SMALL if build is models.resnet else {}
@@ -260,11 +270,23 @@ def test_zero_branches_start_every_block_as_its_shortcut():
 )
 def test_the_order_of_a_residual_block(preactivation, before, after):
     model = models.resnet((1,), 4, preactivation=preactivation)
-    add = model.get_layer("block_1")
-    made_by = add.input[1]._keras_history.operation
-    assert type(made_by).__name__ == before
-    (user,) = [node.operation for node in add._outbound_nodes]
-    assert type(user).__name__ == after
+    names = [type(layer).__name__ for layer in model.layers]
+    at = names.index("Add")
+    assert (names[at - 1], names[at + 1]) == (before, after)
+
+
+def test_a_shortcut_that_changes_shape_takes_what_the_branch_takes():
+    model = models.resnet((1, 1), 4, preactivation=True, stem="cifar")
+    (projection,) = [
+        layer for layer in model.layers if getattr(layer, "kernel_size", 0) == (1, 1)
+    ]
+    seen = [model.get_layer("block_1").output, projection.output]
+    images = np.random.default_rng(0).normal(size=(3, 28, 28)).astype("float32")
+    block, shortcut = keras.Model(model.input, seen)(images)
+    # Nothing has moved yet: a normalization divides by the root of 1 + epsilon.
+    active = np.maximum(block, 0)[:, ::2, ::2] / np.sqrt(1.001)
+    expected = active @ projection.kernel.numpy()[0, 0]
+    np.testing.assert_allclose(shortcut, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_stem_of_imagenet_quarters_the_image():

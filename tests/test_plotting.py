@@ -169,8 +169,7 @@ def test_a_column_of_verdicts_wears_their_bars_and_no_coloured_text(tmp_path, sh
         soup.select("tbody tr"), ("supported", "undecided"), strict=True
     ):
         cell, other = row.select("td")
-        for style in claims.bar(verdict).split("; "):
-            assert style in cell["style"]
+        assert f"solid {claims.VERDICT_COLOURS[verdict]};" in cell["style"]
         assert "border" not in other["style"]
     # On a dark page a dark colour would be illegible; a word among others is none.
     assert not re.search(r"(?<!-)color:", page)
@@ -231,6 +230,18 @@ def test_the_bands_are_the_intervals_of_the_verdicts():
             values = frame[frame["model"] == model].groupby("epoch")[column]
             expected = np.array([claims.t_interval(run) for _, run in values])
             np.testing.assert_allclose(drawn, expected)
+
+
+def test_dashes_tell_the_arms_apart_too():
+    figure = plotting.learning_curves(runs())
+    for axis in figure.axes:
+        means = [line for line in axis.lines if line.get_linewidth() > 2]
+        dashed = {line.get_color(): line.is_dashed() for line in means}
+        assert dashed == {
+            colour: bool(plotting.DASHES[model])
+            for model, colour in plotting.COLOURS.items()
+        }
+        assert len(set(dashed.values())) == 2
 
 
 def labels(figure):
