@@ -523,33 +523,29 @@ def test_side_by_side_trains_the_same_as_one_at_a_time(names, workers):
     same(together, alone)
 
 
-def test_runs_side_by_side_overlap_in_time(monkeypatch):
+def test_runs_side_by_side_overlap_in_time():
     barrier = Barrier(2, timeout=60)  # breaks unless two runs are on their way
-    advance = training._Run.advance
 
-    def meet(run, stretches):
+    def meet(*which):
         barrier.wait()
-        advance(run, stretches)
+        return training.epoch_order(*which)
 
-    monkeypatch.setattr(training._Run, "advance", meet)
-    train(ONE, seeds=[1, 2], epochs=2)
+    train(ONE, seeds=[1, 2], epochs=2, order=meet)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_an_error_of_one_run_stops_those_beside_it(workers, monkeypatch):
+def test_an_error_of_one_run_stops_those_beside_it(workers):
     started = []
-    advance = training._Run.advance
 
-    def fail(run, stretches):
-        if run.seed == 1:
+    def fail(seed, epoch, size):
+        if seed == 1:
             raise KeyboardInterrupt
-        started.append(run)
+        started.append(seed)
         sleep(0.02)
-        advance(run, stretches)
+        return training.epoch_order(seed, epoch, size)
 
-    monkeypatch.setattr(training._Run, "advance", fail)
     with pytest.raises(KeyboardInterrupt):
-        train(ONE, seeds=[1, 2, 3], epochs=1000, workers=workers)
+        train(ONE, seeds=[1, 2, 3], epochs=1000, workers=workers, order=fail)
     assert len(started) < 100
 
 
@@ -874,19 +870,25 @@ def test_a_study_within_a_study_takes_programs_of_its_own():
 
 
 def test_one_worker_lets_the_models_of_a_seed_take_turns(monkeypatch):
-    turns = []
-    advance = training._Run.advance
+    turns, names = [], {}
+    advance = programs.Program.advance
 
-    def note(run, stretches):
-        turns.append((run.seed, run.model))
-        advance(run, stretches)
+    def note(program, *stretch):
+        turns.append(program)
+        return advance(program, *stretch)
 
-    monkeypatch.setattr(training._Run, "advance", note)
     arms = {"a": ONE["linear"], "b": ONE["linear"]}
+    # What is compiled now is not compiled in the study that is watched.
     train(arms, seeds=[1, 2], epochs=3, workers=1)
+    monkeypatch.setattr(programs.Program, "advance", note)
+    with_names = {
+        "workers": 1,
+        "at_end": lambda name, _, model: names.update({model: name}),
+    }
+    train(arms, seeds=[1, 2], epochs=3, **with_names)
     forwards, backwards = ["a", "b"], ["b", "a"]
     models = forwards + backwards + forwards
-    assert turns == [(seed, model) for seed in (1, 2) for model in models]
+    assert [names[program.model] for program in turns] == 2 * models
 
 
 def test_training_images_may_be_left_unscored():
