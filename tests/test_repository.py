@@ -224,6 +224,19 @@ def test_the_record_is_of_registered_claims_and_its_verdicts_are_derived():
     pd.testing.assert_frame_equal(derived, stored, check_dtype=False)
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_tally_of_verdicts_counts_every_claim_of_its_notebook(path):
+    expected = [
+        claim
+        for claim in REGISTERED.values()
+        if claim.notebook == path.stem and claim.unit != claims.MEASURED_ANEW
+    ]
+    for cell in code(nbformat.read(path, as_version=4)):
+        if 'claims.results("' in cell.source and "value_counts" in cell.source:
+            counts = re.findall(r"^[a-z ]+?  +(\d+)$", texts(cell), re.MULTILINE)
+            assert sum(map(int, counts)) == len(expected)
+
+
 def test_who_reads_others_says_so():
     for path in NOTEBOOKS:
         nb = nbformat.read(path, as_version=4)
