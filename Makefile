@@ -77,7 +77,8 @@ replicate: $(READY) ## Make what is missing of the record (REPLICATIONS="0-9", N
 submission: $(READY) ## Merge 01 to 07 and 11 into one executed notebook (DATE=20_November)
 	$(BIN)/python -m tools.submission '$(DATE)'
 
-assignment: $(READY) ## Make build/assignment.zip, the edition for students (DATA=1: with the data)
+assignment: $(READY) ## Make build/assignment.zip for students (DATA=1: with data), and the marking guide
+	$(BIN)/python -m tools.marking
 	$(BIN)/python -m tools.assignment $(if $(DATA),--data)
 
 grade: $(READY) ## Grade what students handed in (SUBMISSIONS=folder or zip, JOBS=2, TRUST=1)

@@ -622,6 +622,8 @@ def _describe_factor(value: float) -> str:
 
 def place(low: float, high: float, margin: float) -> str:
     """Say where an interval lies: the reason of its verdict, in words."""
+    if np.isnan(low) or np.isnan(high):
+        return "no interval is known"
     verdict = decide(low, high, margin)
     if verdict == "no effect":
         beside = "" if low <= 0 <= high else ", though not at zero"

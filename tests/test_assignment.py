@@ -74,6 +74,23 @@ def test_no_file_of_the_archive_holds_an_answer(archive):
         assert known not in text
 
 
+def test_no_file_of_the_archive_tells_how_answers_are_marked(archive):
+    text = b"\n".join(archive.values()).decode()
+    told = "\n".join(
+        "".join(cell["source"])
+        for cell in json.loads(archive[assignment.NAME])["cells"]
+    )
+    for item, entry in GUIDE.items():
+        if item == "groups":
+            continue
+        marks = [entry[field] for field in ("full", "half", "none", "model")
+                 if field in entry]  # fmt: skip
+        for secret in (*marks, *(mistake["says"] for mistake in entry["mistakes"])):
+            assert secret not in text + told, secret
+    assert "marking" not in text + told
+    assert "Typical errors" not in text + told
+
+
 def test_the_data_come_along_when_asked(tmp_path, monkeypatch):
     names = assignment.contents(ROOT, data=True)
     assert "data/mnist/train-images-idx3-ubyte.gz" in names
@@ -155,9 +172,9 @@ def test_every_item_has_a_marking_guide_and_every_essay_a_model_answer():
     points = assignment.items(SOURCE, "hidden") | assignment.items(SOURCE, "essay")
     for item in points:
         entry = GUIDE[item]
-        assert {"title", "full", "half", "none", "mistakes", "evidence"} == set(entry)
-        for name in entry["evidence"]:
-            assert (ROOT / "notebooks" / name).is_file(), name
+        fields = {"question", "title", "full", "half", "none", "mistakes", "evidence"}
+        assert fields == set(entry) - {"model"}
+        assert all({"says", "see"} == set(mistake) for mistake in entry["mistakes"])
     for cell in tagged("essay"):
         assert len(cell.source.split()) >= 40
 

@@ -1,12 +1,15 @@
 """The registry, the rule on synthetic data against SciPy, trials, cards, record."""
 
 import errno
+import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -480,3 +483,150 @@ def test_html_of_time_has_a_verdict_of_its_own():
 def test_html_escapes_what_others_wrote():
     one = replace(card(), claim=claim(statement="<b>1 < 2 & 3</b>"))
     assert "&lt;b&gt;1 &lt; 2 &amp; 3&lt;/b&gt;" in one._repr_html_()
+
+
+def test_a_card_draws_the_interval_on_record_and_says_where_it_lies():
+    text = card(low=0.006, high=0.02, effect=0.013)._repr_html_()
+    said = claims.place(0.006, 0.02, MARGINS["accuracy"])
+    picture = claims.interval_bar(
+        0.013, 0.006, 0.02, MARGINS["accuracy"], card().record["verdict"]
+    )
+    assert f"{picture} {said}" in text
+    # Where nothing is on record, it is the interval of this run.
+    unknown = card(record=False, agrees=None)
+    low, high = t_interval(unknown.effects)
+    assert claims.place(low, high, MARGINS["accuracy"]) in unknown._repr_html_()
+
+
+# --- where an interval lies ----------------------------------------------------------
+
+PLACES = {
+    "supported": "the whole interval lies beyond the margin, in the claimed direction",
+    "contradicted": "the whole interval lies beyond the margin, the other way",
+    "no effect": "the whole interval lies inside the margin",
+    "no effect, not zero": "the whole interval lies inside the margin, though not at "
+    "zero",
+    "undecided": "the interval holds zero and reaches beyond the margin",
+    "undecided, not zero": "the direction is clear, whether it exceeds the margin is "
+    "not",
+}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "case"),
+    [
+        (1.1, 9, "supported"),
+        (-9, -1.1, "contradicted"),
+        (-0.5, 0.9, "no effect"),
+        (0, 0.9, "no effect"),
+        (0, 0, "no effect"),
+        (0.2, 0.9, "no effect, not zero"),
+        (-0.9, -0.2, "no effect, not zero"),
+        (-5, 5, "undecided"),
+        (-0.5, 1.1, "undecided"),
+        (-1.1, 0, "undecided"),
+        (0.9, 1.1, "undecided, not zero"),
+        (-3, -0.2, "undecided, not zero"),
+        (1, 2, "undecided, not zero"),  # on the margin is not beyond it
+    ],
+)
+def test_words_say_where_an_interval_lies(low, high, case):
+    assert claims.place(low, high, 1) == PLACES[case]
+    assert claims.place(low / 200, high / 200, MARGINS["accuracy"]) == PLACES[case]
+
+
+ends = st.tuples(*[st.floats(-1e6, 1e6)] * 2).map(sorted)
+margins = st.sampled_from(list(MARGINS.values()))
+
+
+@given(ends, margins)
+@settings(max_examples=300, deadline=None)
+def test_the_words_agree_with_the_verdict_and_turn_with_the_sign(interval, margin):
+    low, high = interval
+    verdict, said = claims.decide(low, high, margin), claims.place(low, high, margin)
+    assert said in (PLACES[verdict], PLACES.get(f"{verdict}, not zero"))
+    assert ("not" in said.split()) == (
+        verdict in ("no effect", "undecided") and not low <= 0 <= high
+    )
+    turned = claims.place(-high, -low, margin)
+    if verdict in ("supported", "contradicted"):
+        assert turned == PLACES[SWAPPED[verdict]]
+    else:
+        assert turned == said
+
+
+def drawn(effect, low, high, margin, verdict="undecided") -> dict:
+    """Return the pieces of an interval's picture, by name: start, width and style."""
+    text = claims.interval_bar(effect, low, high, margin, verdict)
+    picture = BeautifulSoup(text, "html.parser").span
+    names = ("band", "zero", "interval", "dot")
+    found = {}
+    for name, piece in zip(names, picture.select("span"), strict=True):
+        left, width = re.search(
+            r"left:([\d.]+)%;width:([\d.]+)%", piece["style"]
+        ).groups()
+        found[name] = float(left), float(width), piece["style"]
+    return found | {"said": picture["aria-label"], "role": picture["role"]}
+
+
+def percent(value: float, margin: float) -> float:
+    """Where a value belongs on the axis: 0 to 100, written without NumPy's arcsinh."""
+
+    def stretched(x: float) -> float:
+        return math.copysign(math.log(abs(x) + math.sqrt(x * x + 1)), x)
+
+    share = stretched(value / margin) / stretched(claims.FARTHEST)
+    return 50 + 50 * max(-1.0, min(1.0, share))
+
+
+ROUNDED = 0.051  # places are written with one decimal
+
+
+@given(ends, margins, st.floats(0, 1))
+@settings(max_examples=300, deadline=None)
+def test_pieces_stand_where_the_formula_puts_them(interval, margin, share):
+    low, high = interval
+    effect = low + share * (high - low)
+    pieces = drawn(effect, low, high, margin)
+    for name, start, end in (
+        ("band", -margin, margin),
+        ("zero", 0, 0),
+        ("interval", low, high),
+        ("dot", effect, effect),
+    ):
+        left, width, _ = pieces[name]
+        right = percent(end, margin)
+        assert left == pytest.approx(percent(start, margin), abs=ROUNDED), name
+        assert left + width == pytest.approx(right, abs=2 * ROUNDED), name
+        assert 0 <= left <= left + width <= 100 + ROUNDED, name
+    assert pieces["said"] == claims.place(low, high, margin)
+    assert pieces["role"] == "img"
+
+
+def test_the_axis_is_the_same_for_all_claims_and_zero_its_middle():
+    for margin in MARGINS.values():
+        pieces = drawn(0, -margin, 100 * margin, margin)
+        assert pieces["zero"][:2] == (50, 0)
+        assert pieces["band"][0] == pytest.approx(41.7, abs=ROUNDED)
+        assert pieces["interval"][0] == pieces["band"][0]
+        assert sum(pieces["interval"][:2]) == pytest.approx(100, abs=ROUNDED)
+
+
+def test_what_lies_beyond_the_axis_is_cut_at_its_ends():
+    margin = 0.005
+    pieces = drawn(1e4, -1e5, 1e6, margin)
+    assert pieces["interval"][:2] == (0, 100)
+    assert pieces["dot"][0] == 100
+    far = drawn(2e5, 1e5, 1e6, margin)
+    assert far["interval"][:2] == (100, 0)
+    # A line of no width is still seen.
+    assert "min-width:2px" in far["interval"][2]
+
+
+@pytest.mark.parametrize("verdict", claims.VERDICT_COLOURS)
+def test_interval_and_dot_wear_the_verdicts_colour_and_the_band_does_not(verdict):
+    pieces = drawn(0.01, 0.006, 0.02, 0.005, verdict)
+    colour = claims.VERDICT_COLOURS[verdict]
+    for name in ("interval", "dot"):
+        assert f"background:{colour};" in pieces[name][2]
+    assert colour not in pieces["band"][2] + pieces["zero"][2]

@@ -18,7 +18,11 @@ from tools import notebooks as tools_notebooks
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-MARKDOWN = [*ROOT.glob("*.md"), ROOT / "data" / "README.md"]
+MARKDOWN = [
+    *ROOT.glob("*.md"),
+    *(ROOT / "assignment").glob("*.md"),
+    ROOT / "data" / "README.md",
+]
 PLOTS = [path for path in (ROOT / "plots").rglob("*") if path.is_file()]
 REGISTERED = claims.registry().claims
 
@@ -224,6 +228,19 @@ def test_the_record_is_of_registered_claims_and_its_verdicts_are_derived():
     pd.testing.assert_frame_equal(derived, stored, check_dtype=False)
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_tally_of_verdicts_counts_every_claim_of_its_notebook(path):
+    expected = [
+        claim
+        for claim in REGISTERED.values()
+        if claim.notebook == path.stem and claim.unit != claims.MEASURED_ANEW
+    ]
+    for cell in code(nbformat.read(path, as_version=4)):
+        if 'claims.results("' in cell.source and "value_counts" in cell.source:
+            counts = re.findall(r"^[a-z ]+?  +(\d+)$", texts(cell), re.MULTILINE)
+            assert sum(map(int, counts)) == len(expected)
+
+
 def test_who_reads_others_says_so():
     for path in NOTEBOOKS:
         nb = nbformat.read(path, as_version=4)
@@ -294,6 +311,121 @@ def test_the_verdict_table_holds_every_claim_once_with_a_link_to_its_section():
     shown = pd.read_csv(ROOT / "plots/11_verdict/all_verdicts.csv")
     shown = shown.set_index("claim")["verdict"]
     assert shown.to_dict() == known["verdict"].to_dict()
+
+
+# --- what is said in two places ------------------------------------------------------
+
+QUESTIONS = [
+    *("Q1.1", "Q1.2", "Q1.3"),
+    *("Q2.1", "Q2.2", "Q2.3", "Q2.4", "Q2.5", "Q2.6"),
+    *("Q3.1", "Q3.2"),
+]
+NUMBERS = {
+    **{"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7},
+    **{"eight": 8, "nine": 9, "ten": 10, "eleven": 11, "twelve": 12, "twenty": 20},
+    **{"thirty": 30, "forty": 40, "fifty": 50},
+}
+
+
+def questions(text: str) -> set[str]:
+    """Return the questions a text names: Q2 is all of its parts, Q1.1–Q1.3 a range."""
+    if text.strip() == "all":
+        return set(QUESTIONS)
+    found = set()
+    for first, last in re.findall(r"(Q\d(?:\.\d)?)(?:–(Q\d\.\d))?", text):
+        found |= {question for question in QUESTIONS if question.startswith(first)}
+        if last:
+            ends = QUESTIONS.index(first), QUESTIONS.index(last)
+            found |= set(QUESTIONS[ends[0] : ends[1] + 1])
+    return found
+
+
+def mapped() -> dict[str, tuple[str, str]]:
+    """Return what README's map says each notebook answers, and shows."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    row = r"^\| \[[^]]+\]\(notebooks/(\w+)\.ipynb\) \| ([^|]+) \| ([^|]+) \|$"
+    return {name: told for name, *told in re.findall(row, readme, re.MULTILINE)}
+
+
+def registered_for(notebook: str) -> list[str]:
+    return [key for key, c in REGISTERED.items() if c.notebook == notebook]
+
+
+def test_questions_are_read_as_ranges():
+    assert questions("Q1 and Q3.2") == {"Q1.1", "Q1.2", "Q1.3", "Q3.2"}
+    assert questions("Q2.5–Q3.1 (4 to 7)") == {"Q2.5", "Q2.6", "Q3.1"}
+    assert questions("all") == questions("Q1.1–Q3.2") == set(QUESTIONS)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_readmes_map_names_the_questions_that_a_notebook_says_it_answers(path):
+    text = prose(nbformat.read(path, as_version=4))
+    line = re.search(r"^\*Answers .+$", text, re.MULTILINE)[0]
+    answers, _ = mapped()[path.stem]
+    assert questions(answers) == questions(line), line
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_readmes_map_counts_the_verdicts_of_the_registry(path):
+    _, shows = mapped()[path.stem]
+    for over, word in re.findall(r"\b(over )?(\w+) verdicts\b", shows):
+        if word in NUMBERS:
+            count = len(registered_for(path.stem))
+            assert count > NUMBERS[word] if over else count == NUMBERS[word]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_counts_the_verdicts_on_record(path):
+    """Where one prints a count of its verdicts, nothing is left out but time."""
+    known = claims.results()
+    if path.stem != "11_verdict":  # which counts all
+        known = known[known["notebook"] == path.stem]
+    known = known[known["unit"] != claims.MEASURED_ANEW]
+    for cell in code(nbformat.read(path, as_version=4)):
+        row = rf"^({'|'.join(claims.VERDICT_COLOURS)}) +(\d+)$"
+        counted = re.findall(row, texts(cell), re.MULTILINE)
+        if "claims.results(" in cell.source and counted:
+            found = {verdict: int(count) for verdict, count in counted}
+            assert found == known["verdict"].value_counts().to_dict()
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_where_a_notebook_says_a_verdict_it_is_the_one_on_record(path):
+    """In texts, cards and tables: a claim's statement, and a verdict in its line."""
+    known = claims.results()
+    known = known[known["unit"] != claims.MEASURED_ANEW]
+    verdicts = known.set_index("statement")["verdict"]
+    longest_first = sorted(verdicts.index, key=len, reverse=True)
+    statement = re.compile("|".join(map(re.escape, longest_first)))
+    word = re.compile("|".join(claims.VERDICT_COLOURS))
+    said = 0
+    for cell in nbformat.read(path, as_version=4).cells:
+        shown = cell.source
+        if cell.cell_type == "code":
+            plain = [o.get("data", {}).get("text/plain", "") for o in cell.outputs]
+            shown = "\n".join(plain)
+        for line in shown.splitlines():
+            claim = statement.search(line)
+            verdict = claim and word.search(line, claim.end())
+            if verdict:
+                said += 1
+                assert verdict[0] == verdicts[claim[0]], line
+    tried_here = [key for key in registered_for(path.stem) if key in known.index]
+    primary = sum(claim.primary for claim in REGISTERED.values())
+    least = {"00_start_here": primary, "11_verdict": len(known)}
+    assert said >= least.get(path.stem, len(tried_here))
+
+
+def test_every_primary_claim_is_among_readmes_headlines():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = readme.partition(headlines.START)[2].partition(headlines.END)[0]
+    known = claims.results()
+    primary = known[known["primary"]]
+    assert 10 <= len(primary) <= 15
+    for row in primary.itertuples():
+        (line,) = [line for line in shown.splitlines() if f"[{row.statement}](" in line]
+        assert f"(notebooks/{row.link})" in line
+        assert row.verdict in line
 
 
 def test_every_claim_of_the_theory_was_tried_or_says_that_it_was_not():

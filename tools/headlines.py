@@ -11,7 +11,7 @@ from tools import notebooks
 START, END = "<!-- headlines, by make refresh -->", "<!-- end of headlines -->"
 # In a notebook's first text, between two lines: a claim with verdict and effect.
 KEY_NUMBER = re.compile(
-    r"(<!-- on record: ([\w-]+) -->\n).*?(\n<!-- end of record -->)", re.DOTALL
+    r"(<!-- on record: ([\w-]+) -->\n).*?(<!-- end of record -->)", re.DOTALL
 )
 
 
@@ -55,7 +55,7 @@ def key_number(key: str, known: pd.DataFrame) -> str:
 def with_key_numbers(text: str, known: pd.DataFrame) -> str:
     """Return a text with what is on record put between its markers."""
     return KEY_NUMBER.sub(
-        lambda found: found[1] + key_number(found[2], known) + found[3], text
+        lambda found: f"{found[1]}{key_number(found[2], known)}\n{found[3]}", text
     )
 
 

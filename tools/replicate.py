@@ -40,7 +40,9 @@ ASSIGNMENT = re.compile(
     r"^(first_seed[ \t]*=[ \t]*)(\d+(?:_\d+)*)(?=[ \t]*(?:#.*)?$)", re.MULTILINE
 )
 # What decides no number of a study: how it is judged, drawn, saved and shown.
-INDIFFERENT = ("__init__", "claims", "files", "plotting", "quiet", "showing")
+INDIFFERENT = (
+    *("__init__", "claims", "explorable", "files", "plotting", "quiet", "showing"),
+)
 SCOPES = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 JOBS = ["notebook", "replication", "code", "helpers"]
 DEMONSTRATION = "demonstration"

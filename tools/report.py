@@ -13,7 +13,7 @@ from tqdm import tqdm
 from traitlets.config import PyFileConfigLoader
 
 from helpers import claims
-from tools import cores, notebooks, playground
+from tools import cores, marking, notebooks, playground
 
 AT_A_TIME = 2
 PLAYGROUND = "the-twin-playground"  # README's section on it, to which notebooks link
@@ -62,6 +62,8 @@ def relinked(html: str) -> str:
     section = f'href="../README.md#{PLAYGROUND}"'
     html = html.replace(section, f'href="{playground.PAGE}"')
     html = html.replace('href="../README.md"', 'href="index.html"')
+    guide = f'href="../assignment/{marking.NAME}"'
+    html = html.replace(guide, f'href="{marking.PAGE}"')
     return re.sub(r'<a href="\.\./[^"]*">(.*?)</a>', r"\1", html)
 
 
@@ -129,6 +131,7 @@ def report(root: Path) -> list[Page]:
     print(f"Notebooks to execute, {AT_A_TIME} at a time: {len(paths)}", flush=True)
     with notebooks.scratch(root) as folder:
         pages = asyncio.run(export_all(paths, folder))
+        marking.write_page(root, folder / "html", exporter())
         notebooks.replace_folder(folder / "html", root / "build" / "html")
     return pages
 
