@@ -70,10 +70,12 @@ def rising_line():
 def test_show_saves_and_displays_one_png_with_its_alternative_text(tmp_path, shell):
     path, figure = tmp_path / "line.png", rising_line()
     with capture_output() as captured:
-        plotting.show(figure, path, "A line rises from 0 to 1.")
+        plotting.show(figure, path, "A line rises from 0 to 1.", "A line.")
 
-    (output,) = captured.outputs
+    output, caption = captured.outputs
     assert captured.stdout == captured.stderr == ""
+    assert caption.data == {"text/markdown": "*A line.*", "text/plain": "A line."}
+    assert output.metadata["image/png"]["caption"] == "A line."
     assert set(output.data) == {"image/png", "text/plain"}
     assert output.data["text/plain"] == "Figure: A line rises from 0 to 1."
     assert output.metadata["image/png"]["alt"] == "A line rises from 0 to 1."
@@ -88,23 +90,24 @@ def test_show_saves_and_displays_one_png_with_its_alternative_text(tmp_path, she
 def test_a_saved_figure_is_shown_again_as_it_was(tmp_path, shell):
     path, figure = tmp_path / "line.png", rising_line()
     with capture_output() as captured:
-        plotting.show(figure, path, "A line rises from 0 to 1.")
-        plotting.show_again(path, "A line rises from 0 to 1.")
-    first, again = captured.outputs
-    assert again.data == first.data
-    assert again.metadata == first.metadata
+        plotting.show(figure, path, "A line rises from 0 to 1.", "A line.")
+        plotting.show_again(path, "A line rises from 0 to 1.", "A line.")
+    first, caption, again, same_caption = captured.outputs
+    for one, other in ((first, again), (caption, same_caption)):
+        assert one.data == other.data
+        assert one.metadata == other.metadata
 
 
 def test_a_figure_that_was_never_saved_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="no figure none.png in"):
-        plotting.show_again(tmp_path / "none.png", "Nothing.")
+        plotting.show_again(tmp_path / "none.png", "Nothing.", "None.")
 
 
 def test_the_same_figure_has_the_same_bytes(tmp_path, shell):
     with capture_output():
         for name in ("one.png", "two.png"):
             figure = plotting.learning_curves(runs())
-            plotting.show(figure, tmp_path / name, "Curves.")
+            plotting.show(figure, tmp_path / name, "Curves.", "All.")
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
 
 

@@ -104,7 +104,7 @@ def sections(root: Path) -> Iterator[str]:
                 "program judges, an essay cell of the notebook where a person does"
             )
         judge = "person" if item in essays else "program"
-        answer = essays.get(item, answer)
+        answer = essays[item] if answer is None else answer
         yield section(item, guide[item], points[item], answer, judge)
 
 
