@@ -131,7 +131,8 @@ def test_the_set_up_cell_clones_the_repository_once(address, empty):
 
 def test_the_set_up_cell_knows_which_helpers_the_notebooks_import():
     source = next(iter(setup_cells(ROOT).values()))
-    known = re.search(r'^HELPERS = "(.*)"$', source, re.MULTILINE)[1].split()
+    lines = re.findall(r'^HELPERS \+?= "(.*)"$', source, re.MULTILINE)
+    known = " ".join(lines).split()
     imported = {"quiet"}
     for path in notebooks.find(ROOT / "notebooks"):
         for cell in notebooks.code_cells(notebooks.read(path)):

@@ -17,7 +17,7 @@ from IPython.utils.capture import capture_output
 from matplotlib.collections import PolyCollection
 from PIL import Image
 
-from helpers import claims, plotting
+from helpers import claims, plotting, showing
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +70,7 @@ def rising_line():
 def test_show_saves_and_displays_one_png_with_its_alternative_text(tmp_path, shell):
     path, figure = tmp_path / "line.png", rising_line()
     with capture_output() as captured:
-        plotting.show(figure, path, "A line rises from 0 to 1.", "A line.")
+        showing.show(figure, path, "A line rises from 0 to 1.", "A line.")
 
     output, caption = captured.outputs
     assert captured.stdout == captured.stderr == ""
@@ -90,8 +90,8 @@ def test_show_saves_and_displays_one_png_with_its_alternative_text(tmp_path, she
 def test_a_saved_figure_is_shown_again_as_it_was(tmp_path, shell):
     path, figure = tmp_path / "line.png", rising_line()
     with capture_output() as captured:
-        plotting.show(figure, path, "A line rises from 0 to 1.", "A line.")
-        plotting.show_again(path, "A line rises from 0 to 1.", "A line.")
+        showing.show(figure, path, "A line rises from 0 to 1.", "A line.")
+        showing.show_again(path, "A line rises from 0 to 1.", "A line.")
     first, caption, again, same_caption = captured.outputs
     for one, other in ((first, again), (caption, same_caption)):
         assert one.data == other.data
@@ -100,14 +100,14 @@ def test_a_saved_figure_is_shown_again_as_it_was(tmp_path, shell):
 
 def test_a_figure_that_was_never_saved_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="no figure none.png in"):
-        plotting.show_again(tmp_path / "none.png", "Nothing.", "None.")
+        showing.show_again(tmp_path / "none.png", "Nothing.", "None.")
 
 
 def test_the_same_figure_has_the_same_bytes(tmp_path, shell):
     with capture_output():
         for name in ("one.png", "two.png"):
             figure = plotting.learning_curves(runs())
-            plotting.show(figure, tmp_path / name, "Curves.", "All.")
+            showing.show(figure, tmp_path / name, "Curves.", "All.")
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
 
 
@@ -121,7 +121,7 @@ def test_a_table_is_saved_unrounded_and_displayed_formatted(tmp_path, shell):
     )
     path = tmp_path / "results.csv"
     with capture_output() as captured:
-        plotting.show_table(
+        showing.show_table(
             frame, path, "Accuracy < 1 & epochs.", {"accuracy": "{:.1%}"}
         )
 
@@ -146,7 +146,7 @@ def test_a_table_may_have_several_levels_of_headings(tmp_path, shell):
     frame = pd.DataFrame({"accuracy": [0.5, 0.75]}, index=levels)
     for table in (frame, frame.unstack("batch")):
         with capture_output() as captured:
-            plotting.show_table(table, tmp_path / "t.csv", "Two levels.")
+            showing.show_table(table, tmp_path / "t.csv", "Two levels.")
         soup = BeautifulSoup(captured.outputs[0].data["text/html"], "html.parser")
         assert {"plain", "16", "32"} <= {cell.text for cell in soup.select("th")}
 
@@ -154,7 +154,7 @@ def test_a_table_may_have_several_levels_of_headings(tmp_path, shell):
 def test_a_table_shows_text_as_it_is(tmp_path, shell):
     frame = pd.DataFrame({"layer": ["<lambda>"]}, index=["a & b"])
     with capture_output() as captured:
-        plotting.show_table(frame, tmp_path / "layers.csv", "Layers.")
+        showing.show_table(frame, tmp_path / "layers.csv", "Layers.")
     page = captured.outputs[0].data["text/html"]
     assert "&lt;lambda&gt;" in page
     assert "a &amp; b" in page
@@ -165,7 +165,7 @@ def test_a_column_of_verdicts_wears_their_bars_and_no_coloured_text(tmp_path, sh
         {"verdict": ["supported", "undecided†"], "stands?": ["yes", "undecided"]}
     )
     with capture_output() as captured:
-        plotting.show_table(frame, tmp_path / "t.csv", "Two verdicts.")
+        showing.show_table(frame, tmp_path / "t.csv", "Two verdicts.")
     page = captured.outputs[0].data["text/html"]
     soup = BeautifulSoup(page, "html.parser")
     for row, verdict in zip(
@@ -184,7 +184,7 @@ def test_a_tables_words_are_left_aligned_without_a_style_sheet(tmp_path, shell):
         index=pd.Index(["a sentence that is longer than thirty"], name="sentence"),
     )
     with capture_output() as captured:
-        plotting.show_table(frame, tmp_path / "t.csv", "Alignment.")
+        showing.show_table(frame, tmp_path / "t.csv", "Alignment.")
     page = captured.outputs[0].data["text/html"]
     assert "<style" not in page  # Jupyter drops it until the notebook is trusted
     soup = BeautifulSoup(page, "html.parser")
@@ -202,7 +202,7 @@ def test_a_column_of_a_table_may_link_and_its_text_stays(tmp_path, shell):
     path = tmp_path / "t.csv"
     links = {"section": ['x.ipynb#A-"1"', "y.ipynb"]}
     with capture_output() as captured:
-        plotting.show_table(frame, path, "Links.", links=links)
+        showing.show_table(frame, path, "Links.", links=links)
     (output,) = captured.outputs
     page, text = output.data["text/html"], output.data["text/plain"]
     assert '<a href="x.ipynb#A-&quot;1&quot;">a &lt;b&gt;</a>' in page
@@ -210,7 +210,7 @@ def test_a_column_of_a_table_may_link_and_its_text_stays(tmp_path, shell):
     assert "a <b>" in text
     assert "href" not in text
     with capture_output() as captured:
-        plotting.show_table(frame.set_index("section"), path, "Links.", links=links)
+        showing.show_table(frame.set_index("section"), path, "Links.", links=links)
     (output,) = captured.outputs
     page, text = output.data["text/html"], output.data["text/plain"]
     assert '<a href="x.ipynb#A-&quot;1&quot;">a &lt;b&gt;</a></th>' in page

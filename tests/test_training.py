@@ -878,14 +878,10 @@ def test_one_worker_lets_the_models_of_a_seed_take_turns(monkeypatch):
         return advance(program, *stretch)
 
     arms = {"a": ONE["linear"], "b": ONE["linear"]}
-    # What is compiled now is not compiled in the study that is watched.
-    train(arms, seeds=[1, 2], epochs=3, workers=1)
+    study = {"seeds": [1, 2], "epochs": 3, "batch_size": 35, "workers": 1}
+    train(arms, **study)  # what is compiled now is not compiled while turns are noted
     monkeypatch.setattr(programs.Program, "advance", note)
-    with_names = {
-        "workers": 1,
-        "at_end": lambda name, _, model: names.update({model: name}),
-    }
-    train(arms, seeds=[1, 2], epochs=3, **with_names)
+    train(arms, at_end=lambda name, _, model: names.update({model: name}), **study)
     forwards, backwards = ["a", "b"], ["b", "a"]
     models = forwards + backwards + forwards
     assert [names[program.model] for program in turns] == 2 * models

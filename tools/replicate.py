@@ -179,7 +179,7 @@ def _only_shows(statement: ast.AST) -> bool:
     if not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call)):
         return False
     called = ast.unparse(statement.value.func)
-    return called in ("print", "display") or called.startswith("plotting.show")
+    return called in ("print", "display") or called.startswith("showing.show")
 
 
 def fingerprint(texts: Sequence[str]) -> str:
