@@ -162,7 +162,7 @@ def test_a_table_shows_text_as_it_is(tmp_path, shell):
 
 def test_a_column_of_verdicts_wears_their_bars_and_no_coloured_text(tmp_path, shell):
     frame = pd.DataFrame(
-        {"verdict": ["supported", "undecided†"], "stands?": ["yes", "undecided"]}
+        {"verdict": ["supported", "undecided"], "stands?": ["yes", "undecided"]}
     )
     with capture_output() as captured:
         showing.show_table(frame, tmp_path / "t.csv", "Two verdicts.")
