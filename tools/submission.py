@@ -1,6 +1,7 @@
 """Merge the answers into one executed notebook to hand in, and its HTML page."""
 
 import asyncio
+import base64
 import calendar
 import re
 import sys
@@ -17,7 +18,8 @@ from tools import notebooks, report
 CHAPTERS = ("01", "02", "03", "04", "05", "06", "07", "11")
 TOPIC = "BatchNormalization"
 TITLE = "# Batch normalization: theory, experiments, verdicts"
-LINK = re.compile(r"\[((?:[^][]|\[[^]]*\])*)\]\(((?:[^\s()]|\([^)\s]*\))+)\)")
+LINK = re.compile(r"(?<!!)\[((?:[^][]|\[[^]]*\])*)\]\(((?:[^\s()]|\([^)\s]*\))+)\)")
+IMAGE = re.compile(r"(!\[[^\]]*\]\()\.\./(plots/([^)\s]+))\)")
 NOTEBOOK = re.compile(r"(\d\d)_\w+\.ipynb(?:#(.+))?")
 FENCE = re.compile(r"(?ms)^```.*?^```[ \t]*$")
 HEADING = re.compile(r"^(#+) +(.+?)[ \t]*$", re.MULTILINE)
@@ -178,6 +180,33 @@ def relink_outputs(nb: NotebookNode, tops: dict[str, str]) -> None:
                 data["text/html"] = re.sub(r'href="([^"]+)"', link, data["text/html"])
 
 
+def attach(nb: NotebookNode, folder: Path) -> None:
+    """Put the images of text cells into the notebook, which is handed in alone.
+
+    Parameters
+    ----------
+    folder : holds ``plots/``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such image.
+    """
+    for cell in nb.cells:
+        if cell.cell_type != "markdown":
+            continue
+        for _, path, name in IMAGE.findall(cell.source):
+            if not (folder / path).is_file():
+                raise ValueError(f"there is no image {path}: run make refresh")
+            png = base64.b64encode((folder / path).read_bytes()).decode()
+            attachments = cell.setdefault("attachments", {})
+            attachments[name.replace("/", "-")] = {"image/png": png}
+        cell.source = IMAGE.sub(
+            lambda found: f"{found[1]}attachment:{found[3].replace('/', '-')})",
+            cell.source,
+        )
+
+
 def submission(root: Path, date: str) -> Path:
     """Write the executed notebook and its page to ``submission/``; return the former.
 
@@ -199,6 +228,7 @@ def submission(root: Path, date: str) -> Path:
         run = notebooks.execute(nb, root / "notebooks", folder / "plots", bar.update)
         if failure := asyncio.run(run):
             raise RuntimeError(f"Nothing was written: {failure}")
+        attach(nb, folder)  # as this run drew them
     relink_outputs(nb, _tops(_chapters(root)))
     nb = notebooks.normalise(nb)
     html, _ = report.exporter().from_notebook_node(nb, {"metadata": {"name": name}})
