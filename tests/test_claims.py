@@ -454,8 +454,8 @@ def test_plain_text_is_statement_verdict_and_agreement():
 @pytest.mark.parametrize(
     ("unit", "effect", "low", "high", "shown"),
     [
-        ("accuracy", 0.0123, -0.0045, 0.0291, "+1.23|−0.45|+2.91|0.50 points"),
-        ("factor", np.log(2), np.log(0.5), np.log(8), "×2.00|×0.50|×8.00|×1.25"),
+        ("accuracy", 0.0123, -0.0045, 0.0291, "+1.23|−0.45|+2.91|margin 0.50 points"),
+        ("factor", np.log(2), np.log(0.5), np.log(8), "×2.00|×0.50|×8.00|margin ×1.25"),
         (
             "factor",
             np.log(6.8e8),

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -110,8 +111,8 @@ def stacked(png: bytes) -> bytes:
     """Return a figure of two panels with the second below the first, for a phone."""
     image = _opened(png)
     width, height = image.size
-    cut = _gap(image, 0, width // 3, width * 2 // 3)
-    if cut is None:
+    cut = _gap(image, 0, width // 3, width * 2 // 3, 0)
+    if not cut:
         return png
     tall = Image.new("RGB", (max(cut, width - cut), 2 * height), "white")
     tall.paste(image.crop((0, 0, cut, height)), (0, 0))
@@ -124,11 +125,11 @@ def cropped(png: bytes) -> bytes:
     image = _opened(png)
     width, height = image.size
     if width > LEGIBLE:
-        width = _gap(image, 0, width * 2 // 5, LEGIBLE) or width
+        width = _gap(image, 0, width * 2 // 5, LEGIBLE, width)
     image = image.crop((0, 0, width, height))
     if height > 0.8 * width:
-        height = _gap(image, 1, width * 2 // 5, int(0.8 * width))
-        height = height or int(0.62 * width) + 1
+        otherwise = int(0.62 * width) + 1
+        height = _gap(image, 1, width * 2 // 5, int(0.8 * width), otherwise)
     image = image.crop((0, 0, width, height))
     image.thumbnail((960, 960))
     return _packed(image)
@@ -145,15 +146,15 @@ def _packed(image: Image.Image) -> bytes:
         return packed.getvalue()
 
 
-def _gap(image: Image.Image, axis: int, start: int, end: int) -> int | None:
+def _gap(image: Image.Image, axis: int, start: int, end: int, otherwise: int) -> int:
     """Return the middle of the widest blank strip across an image, if there is one."""
     blank = (np.asarray(image).min(axis=2) >= PAPER).all(axis=axis)
-    best, run = (0, None), 0
+    widest, middle, run = 0, otherwise, 0
     for place in range(start, min(end, len(blank))):
         run = run + 1 if blank[place] else 0
-        if run > best[0]:
-            best = (run, place - run // 2)
-    return best[1]
+        if run > widest:
+            widest, middle = run, place - run // 2
+    return middle
 
 
 def questions(section: str) -> list[str]:
@@ -165,7 +166,7 @@ def questions(section: str) -> list[str]:
     return found
 
 
-def rows(known: pd.DataFrame) -> list[dict[str, object]]:
+def rows(known: pd.DataFrame) -> list[dict[str, Any]]:
     """Return what is known of every claim, in words, with the address of its page."""
     listed = []
     for _, row in known.iterrows():

@@ -193,21 +193,6 @@ def with_key_numbers(text: str, known: pd.DataFrame) -> str:
     )
 
 
-def between(text: str, start: str, end: str, content: str) -> str:
-    """Return the README with something else between two markers.
-
-    Raises
-    ------
-    ValueError
-        If it lacks a marker.
-    """
-    before, found_start, rest = text.partition(start)
-    _, found_end, after = rest.partition(end)
-    if not found_start or not found_end:
-        raise ValueError(f"README.md lacks {start} or {end}: put them back")
-    return f"{before}{start}\n{content}\n{end}{after}"
-
-
 def update(root: Path) -> None:
     """Put what is on record between the markers of the README and of notebooks.
 
@@ -218,8 +203,8 @@ def update(root: Path) -> None:
     """
     readme, known = root / "README.md", claims.results()
     text = readme.read_text(encoding="utf-8")
-    text = between(text, *FRONT, front_text(known))
-    notebooks.write_text(between(text, START, END, table()), readme)
+    text = notebooks.between(text, *FRONT, front_text(known))
+    notebooks.write_text(notebooks.between(text, START, END, table()), readme)
     for path in notebooks.find(root / "notebooks"):
         nb = notebooks.read(path)
         for cell in nb.cells:

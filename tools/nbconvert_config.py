@@ -17,7 +17,7 @@ WITH_FORMULAS = ("text/html", "text/latex", "text/markdown")
 EFFECTS = ("effect", "verdict")  # columns to see on a phone without scrolling
 
 mathjax = find_spec("sphinx-mathjax-offline")
-if mathjax is None:
+if mathjax is None or mathjax.origin is None:
     sys.exit(
         "MathJax is missing, without which formulas need a network: "
         "pip install sphinx-mathjax-offline"
@@ -107,14 +107,15 @@ def table(html):
 
     On a phone such a row is stacked, so that its effect is seen beside its claim.
     """
-    soup = BeautifulSoup(html, "html.parser")
-    head = soup.table.thead
+    (soup,) = BeautifulSoup(html, "html.parser").select("table:not(table table)")
+    head = soup.thead
     rows = [row.find_all(["th", "td"]) for row in head.find_all("tr")] if head else []
     texts = [[cell.get_text(strip=True) for cell in row] for row in rows]
     if any(text.startswith(EFFECTS) for row in texts for text in row):
         names = ["".join(column) for column in zip(*texts, strict=False)]
-        soup.table["class"] = [*soup.table.get("class", []), "effects"]
-        for row in soup.table.select("tbody tr"):
+        classes = [*soup.get_attribute_list("class"), "effects"]
+        soup["class"] = " ".join(filter(None, classes))
+        for row in soup.select("tbody tr"):
             cells = row.find_all(["th", "td"], recursive=False)
             for cell, name in zip(cells, names, strict=False):
                 cell["data-name"] = name
@@ -136,7 +137,7 @@ def adapt(html):
     return re.sub(r"(?s)<table.*?</table>", lambda found: table(found[0]), html)
 
 
-c = get_config()  # noqa: F821 (nbconvert provides it)
+c = get_config()  # type: ignore[name-defined]  # noqa: F821 (nbconvert provides it)
 c.HTMLExporter.template_name = "offline"
 c.HTMLExporter.extra_template_basedirs = [
     str(Path(__file__).resolve().parent / "templates")

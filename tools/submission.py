@@ -1,5 +1,6 @@
 """Merge the answers into one executed notebook to hand in, and its HTML page."""
 
+import argparse
 import asyncio
 import base64
 import calendar
@@ -55,11 +56,12 @@ def merge(root: Path) -> NotebookNode:
     Raises
     ------
     ValueError
-        If a notebook is missing.
+        If a notebook is missing, or has no heading.
     """
     chapters = _chapters(root)
     tops = _tops(chapters)
-    cells, references = [_front(chapters.pop("00"), tops)], {}
+    cells = [_front(chapters.pop("00"), tops)]
+    references: dict[str, str] = {}
     for number, nb in chapters.items():
         for cell in nb.cells:
             is_setup = "set-up" in cell.metadata.get("tags", [])
@@ -97,9 +99,10 @@ def _tops(chapters: dict[str, NotebookNode]) -> dict[str, str]:
 
 def _heading(number: str, nb: NotebookNode) -> str:
     text = "\n".join(c.source for c in nb.cells if c.cell_type == "markdown")
-    return _numbered(
-        number, re.search(r"^# +(.+?)\s*$", text, re.MULTILINE)[1], top=True
-    )
+    heading = re.search(r"^# +(.+?)\s*$", text, re.MULTILINE)
+    if heading is None:
+        raise ValueError(f"notebook {number} lacks a heading: begin it with '# '")
+    return _numbered(number, heading[1], top=True)
 
 
 def _numbered(chapter: str, title: str, *, top: bool = False) -> str:
@@ -241,10 +244,12 @@ def submission(root: Path, date: str) -> Path:
 
 def main() -> None:
     """Make the submission for the date given on the command line."""
-    start = time.perf_counter()
+    parser = argparse.ArgumentParser(prog="tools.submission", description=main.__doc__)
+    parser.add_argument("date", help="day and month, as in 20_November")
+    date, start = parser.parse_args().date, time.perf_counter()
     try:
         with notebooks.said_clearly():
-            path = submission(notebooks.ROOT, sys.argv[1] if len(sys.argv) > 1 else "")
+            path = submission(notebooks.ROOT, date)
     except (ValueError, RuntimeError) as error:
         sys.exit(str(error))
     minutes = (time.perf_counter() - start) / 60
