@@ -47,13 +47,13 @@ button.addEventListener('click', () => {
 button.hidden = false;
 
 // A figure opens large: what has several panels cannot be read on a phone.
-const dialog = document.querySelector('dialog.large');
+const dialog = document.querySelector('dialog.large'), large = new Image();
+dialog.prepend(large);
 for (const image of document.querySelectorAll('figure img')) {
   image.tabIndex = 0;
   image.setAttribute('role', 'button');
   image.setAttribute('aria-label', `${image.alt} (opens large)`);
   const open = () => {
-    const large = dialog.querySelector('img');
     large.src = image.src;
     large.alt = image.alt;
     large.style.width = `max(100%, ${image.getAttribute('width') || image.naturalWidth / 1.5}px)`;
