@@ -612,7 +612,7 @@ def save_all_as_webp(folder):
     ("harm", "message"),
     [
         (shutil.rmtree, "there is no folder"),
-        (empty_a_class, "Class 'green' .* has 0 images .*it needs at least 7"),
+        (empty_a_class, "class 'green' .* has 0 images .*it needs at least 7"),
         (leave_one_class, "has 1 sub-folders: it needs one a class"),
         (damage_an_image, r"red/3\.png could not be read \(Unknown image.*\): remove"),
         (cut_an_image, r"red/3\.png could not be read \(.*PNG\): remove or replace it"),
@@ -620,7 +620,7 @@ def save_all_as_webp(folder):
         (link_to_nowhere, r"red/3\.png could not be read \(it links to what does not"),
         (leave_notes_of_a_mac, r"red.\._3\.png is hidden, .*remove it"),
         (open_in_jupyter, r"red.\.ipynb_checkpoints.3\.png is hidden"),
-        (save_as_webp, r"Class 'red' .* has 0 images \(JPEG, PNG, BMP, GIF\)"),
+        (save_as_webp, r"class 'red' .* has 0 images \(JPEG, PNG, BMP, GIF\)"),
         (save_all_as_webp, r"hold no images \(JPEG, PNG, BMP, GIF\)"),
     ],
 )
