@@ -12,7 +12,7 @@ import html
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar, get_type_hints
@@ -53,6 +53,7 @@ class Sentence:
     key: str
     text: str
     chapter: str
+    limit: bool = False  # whether it speaks against batch normalization
 
 
 @dataclass(frozen=True)
@@ -139,9 +140,11 @@ def registry(path: Path = REGISTRY) -> Registry:
 def _entry(kind: type[Entry], key: str, table: Mapping, name: str) -> Entry:
     types = get_type_hints(kind)
     del types["key"]
+    optional = {f.name for f in fields(kind) if f.default is not MISSING}
+    needed = [field for field in types if field not in optional]
     title = f"{name}: the {kind.__name__.lower()} {key!r}"
-    if not isinstance(table, Mapping) or set(table) != set(types):
-        raise ValueError(f"{title} must have exactly {', '.join(types)}")
+    if not isinstance(table, Mapping) or set(table) - optional != set(needed):
+        raise ValueError(f"{title} must have exactly {', '.join(needed)}")
     for field, value in table.items():
         if not isinstance(value, types[field]) or value == "":
             raise ValueError(
@@ -371,10 +374,10 @@ def results(notebook: str | None = None) -> pd.DataFrame:
     Returns
     -------
     A row a claim, by key, in the order of the registry: the fields of :class:`Claim`,
-    its ``link``, the ``text`` and ``chapter`` of its sentence, and the columns of
-    :func:`judge`. Claims on time are not on record: their verdict is that of the
-    seeds the notebook ran (``n_replications`` is 1). What has not been tried is
-    *undecided*, without an effect.
+    its ``link``, the ``text``, ``chapter`` and ``limit`` of its sentence, and the
+    columns of :func:`judge`. Claims on time are not on record: their verdict is that
+    of the seeds the notebook ran (``n_replications`` is 1). What has not been tried
+    is *undecided*, without an effect.
     """
     known, registered = recorded(), registry()
     rows = []
@@ -384,6 +387,7 @@ def results(notebook: str | None = None) -> pd.DataFrame:
         sentence = registered.sentences[claim.sentence]
         row = vars(claim) | {"link": claim.link, "claim": key}
         row |= {"text": sentence.text, "chapter": sentence.chapter}
+        row |= {"limit": sentence.limit}
         row |= {"verdict": "undecided", "margin": claim.margin, "n_replications": 0}
         if claim.unit == MEASURED_ANEW:
             row |= _measured_here(claim)
@@ -391,7 +395,7 @@ def results(notebook: str | None = None) -> pd.DataFrame:
             row |= known.loc[key].to_dict()
         rows.append(row)
     columns = ["claim", *(field.name for field in fields(Claim)), "link", "text"]
-    columns = list(dict.fromkeys([*columns, "chapter", *known.columns]))
+    columns = list(dict.fromkeys([*columns, "chapter", "limit", *known.columns]))
     return pd.DataFrame(rows, columns=columns).set_index("claim")
 
 

@@ -113,6 +113,13 @@ def test_the_registry_holds_claims_and_sentences_by_key(repository):
     assert known.claims["a-beats-b"].link == "03_a.ipynb#1.-A-trial-(Q2)"
 
 
+def test_a_sentence_speaks_for_batch_normalization_unless_it_is_a_limit(repository):
+    path = repository / "claims.toml"
+    assert not claims.results()["limit"].any()
+    path.write_text(REGISTRY.replace('"results"\n', '"results"\nlimit = true\n'))
+    assert READ(path).sentences["first"].limit
+
+
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
@@ -127,6 +134,7 @@ def test_the_registry_holds_claims_and_sentences_by_key(repository):
         ("primary = true", "", "'a-beats-b' must have exactly statement"),
         ("primary = true", "primary = 'yes'", "primary = 'yes': write true or false"),
         ('"A beats B"', '""', "statement = '': write a text"),
+        ('"results"\n', '"results"\nlimit = "x"\n', "limit = 'x': write true or"),
         ("[claims.a-is", "[claim.a-is", "claims.toml holds sentences, claims, claim"),
     ],
 )  # fmt: skip
@@ -446,8 +454,8 @@ def test_plain_text_is_statement_verdict_and_agreement():
 @pytest.mark.parametrize(
     ("unit", "effect", "low", "high", "shown"),
     [
-        ("accuracy", 0.0123, -0.0045, 0.0291, "+1.23|−0.45|+2.91|0.50 points"),
-        ("factor", np.log(2), np.log(0.5), np.log(8), "×2.00|×0.50|×8.00|×1.25"),
+        ("accuracy", 0.0123, -0.0045, 0.0291, "+1.23|−0.45|+2.91|margin 0.50 points"),
+        ("factor", np.log(2), np.log(0.5), np.log(8), "×2.00|×0.50|×8.00|margin ×1.25"),
         (
             "factor",
             np.log(6.8e8),

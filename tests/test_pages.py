@@ -1,17 +1,21 @@
 """The exported page of every committed notebook, as its outputs are stored."""
 
+import base64
 import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import unquote
 
+import browser
 import pytest
 from bs4 import BeautifulSoup
 from contrast import contrast
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
-from tools import notebooks, picture, report
+from helpers import claims
+from tools import front, notebooks, picture, report
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = [path.stem for path in notebooks.find(ROOT / "notebooks")]
@@ -134,3 +138,162 @@ def test_a_picture_of_a_page_is_whole_and_an_old_one_survives(tmp_path):
         patch.setattr(picture, "browse", lambda *_: failed)
         picture.photograph(page, png)
     assert [path.read_bytes() for path in png.parent.iterdir()] == [old]
+
+
+WITH_CODE = new_notebook(
+    cells=[
+        new_markdown_cell(
+            "# A\n\nIt is $x$, which ($y$) is $"
+            + "+".join("abcdefghij" * 8)
+            + "$, and so on. "
+            + "Words that make a line as long as the page lets it be. " * 20
+            + "\n\n![A dot that is drawn](plots/dot.png)\n*It is* small.\n\n"
+            "![A dot that is drawn](plots/dot.png)\n\n*It is $z$ large.*\n\n## One\n\nx"
+        ),
+        new_code_cell("x = 1\n"),
+        new_markdown_cell(
+            "## Two\n\n`$no`\n\n| claim | effect |\n|---|---|\n| [A](#One) | ×2 |\n\n"
+            "[Previous: b](00_b.ipynb) · [Next: c](02_c.ipynb)"
+        ),
+    ]
+)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """Export one small notebook twice, as neighbours of each other."""
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "plots").mkdir()
+    Image.new("RGB", (1200, 400), "red").save(folder / "plots/dot.png")
+    for name in ("01_a", "02_c"):
+        where = {"metadata": {"name": name, "path": str(folder)}, "report": True}
+        html, _ = report.exporter().from_notebook_node(WITH_CODE, where)
+        (folder / f"{name}.html").write_text(html, encoding="utf-8")
+    return folder
+
+
+def test_a_page_embeds_images_and_sets_the_line_below_as_caption(made):
+    soup = BeautifulSoup((made / "01_a.html").read_text(), "html.parser")
+    assert [tag["src"][:15] for tag in soup.select("main img")] == [
+        "data:image/png;"
+    ] * 2
+    (caption,) = soup.select("figure figcaption")
+    assert caption.get_text(strip=True) == "It is $z$ large."
+    joined = [tag.get_text() for tag in soup.select(".joined")]
+    assert "($y$)" in joined
+    assert joined[-1].endswith("j$,")
+    assert not any(text == "$x$" for text in joined)
+    (cell,) = soup.select("table.effects td[data-name=effect]")
+    assert cell.get_text() == "×2"
+    assert soup.select_one("nav [rel=prev]")["href"] == "00_b.html"
+    assert soup.select_one("nav [rel=next]")["href"] == "02_c.html"
+
+
+def test_only_a_page_with_formulas_carries_mathjax(made):
+    plain = new_notebook(
+        cells=[
+            new_markdown_cell("# A\n\n`$x`\n\n```\n$y\n```"),
+            new_code_cell(
+                "1",
+                outputs=[
+                    new_output("display_data", {"text/html": "<script>`${x}`</script>"})
+                ],
+            ),
+        ]
+    )
+    html, _ = report.exporter().from_notebook_node(plain)
+    assert "MathJax =" not in html
+    assert "MathJax =" in (made / "01_a.html").read_text()
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="no Chromium on this machine")
+def test_a_page_folds_code_remembers_the_choice_and_lets_formulas_scroll(made):
+    address = (made / "01_a.html").as_uri()
+    opened = "[...document.querySelectorAll('.code')].filter(c => c.open).length"
+    with browser.tab() as tab:
+        tab.resize(1440, 500)
+        tab.open(address)
+        tab.run("MathJax.startup.promise.then(() => 1)")
+        assert tab.run(opened) == 0
+        tab.run("document.querySelector('.code summary').click()")
+        assert tab.run(opened) == 1  # a single cell
+        tab.run("document.querySelector('.bar button').click()")
+        tab.open((made / "02_c.html").as_uri())
+        assert tab.run(opened) == 1
+        assert tab.run("document.querySelector('.bar button').innerText") == "Hide code"
+        # The longest line of text, by the tops of its characters.
+        longest = tab.run("""(() => {
+          const text = [...document.querySelector('.text p').childNodes].at(-1);
+          const lines = {}, range = document.createRange();
+          for (let i = 0; i < text.length; i++) {
+            range.setStart(text, i);
+            range.setEnd(text, i + 1);
+            const top = Math.round(range.getBoundingClientRect().top);
+            lines[top] = (lines[top] || 0) + 1;
+          }
+          return Math.max(...Object.values(lines));
+        })()""")
+        assert 55 <= longest <= 76  # and the blank at its end
+        marked = "document.querySelector('.toc [aria-current]')?.textContent"
+        tab.run("document.body.style.paddingBottom = '100vh'")
+        tab.run("document.querySelectorAll('h2')[1].scrollIntoView()")
+        tab.wait(f"{marked} === 'Two'")
+        tab.run("document.querySelector('figure img').click()")
+        assert tab.run("document.querySelector('dialog').open")
+        tab.run("document.querySelector('dialog').click()")
+        assert not tab.run("document.querySelector('dialog').open")
+        tab.resize(390, 800)
+        tab.wait("document.querySelector('mjx-container.wide')")
+        assert tab.run("document.documentElement.scrollWidth <= innerWidth")
+        sizes = "[...document.querySelectorAll('mjx-container svg')].map(s => "
+        heights = tab.run(f"{sizes} s.getBoundingClientRect().height)")
+        assert min(heights) > 6  # none is shrunk
+        assert not tab.complaints
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="no Chromium on this machine")
+def test_the_verdicts_fit_on_eleven_sheets_of_paper_without_code(pages):
+    with browser.tab() as tab:
+        tab.call("Page.navigate", url=pages["11_verdict"].as_uri())
+        tab.wait("location.protocol === 'file:' && document.readyState === 'complete'")
+        tab.run("window.MathJax && MathJax.startup.promise.then(() => 1)")
+        printed = tab.call("Page.printToPDF", paperWidth=8.27, paperHeight=11.69)
+        tab.call("Emulation.setEmulatedMedia", media="print")
+        code = "[...document.querySelectorAll('.code')].map(c => c.offsetHeight)"
+        assert set(tab.run(code)) == {0}
+    pdf = base64.b64decode(printed["data"])
+    assert 2 <= len(re.findall(rb"/Type\s*/Page\b(?!s)", pdf)) < 12
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="no Chromium on this machine")
+def test_claims_are_found_by_word_verdict_and_question(tmp_path):
+    everything = [
+        front.Page(name, notebooks.read(ROOT / f"notebooks/{name}.ipynb"), None, 1.0)
+        for name in NAMES
+    ]
+    index = tmp_path / "index.html"
+    html = front.render(everything, ROOT, report.exporter().environment)
+    index.write_text(html, encoding="utf-8")
+    assert "MathJax" not in html
+    policy = BeautifulSoup(html, "html.parser").select_one("meta[content*=default]")
+    assert "script-src 'sha256-" in policy["content"]
+    known = claims.results()
+    shown = "document.querySelectorAll('tr[data-verdict]:not([hidden])').length"
+    with browser.tab() as tab:
+        tab.resize(390, 800)
+        tab.open(index.as_uri())
+        assert tab.run(shown) == len(known)
+        assert tab.run("document.documentElement.scrollWidth") == 390
+        tab.run("document.querySelector('.tally [data-verdict=contradicted]').click()")
+        replicated = known[known["unit"] != claims.MEASURED_ANEW]
+        expected = replicated["verdict"].value_counts()
+        assert tab.run(shown) == expected["contradicted"]
+        tab.run("document.querySelector('[type=reset]').click()")
+        tab.wait(f"{shown} === {len(known)}")
+        for name, value in {"words": "ADAM mnist", "question": "Q2.5"}.items():
+            tab.run(f"document.querySelector('[name={name}]').value = '{value}'")
+        tab.run("document.forms[0].dispatchEvent(new Event('input'))")
+        words = known["statement"].str.contains("MNIST.*Adam")
+        fits = words & known["section"].str.contains(r"Q2\.5|Q2\.2–")
+        assert 0 < tab.run(shown) == fits.sum()
+        assert not tab.complaints

@@ -293,6 +293,18 @@ def test_readme_shows_the_headlines_on_record():
     assert shown.strip() == headlines.table(), "run make refresh"
 
 
+def test_readme_opens_with_what_is_on_record():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    start, end = headlines.FRONT
+    before, _, rest = readme.partition(start)
+    opening = headlines.front_text(claims.results())
+    assert rest.partition(end)[0].strip() == opening, "run make refresh"
+    assert "\n## " not in before
+    notebook, _, anchor = headlines.EVERY.partition("#")
+    nb = nbformat.read(ROOT / notebook, as_version=4)
+    assert anchor in {title.replace(" ", "-") for _, title in headings(nb)}
+
+
 def test_the_verdict_table_holds_every_claim_once_with_a_link_to_its_section():
     nb = nbformat.read(ROOT / "notebooks/11_verdict.ipynb", as_version=4)
     pages = [

@@ -1,5 +1,6 @@
 """The notebook to hand in: merged from the chapters, executed, self-contained."""
 
+import base64
 import re
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from tools import notebooks, submission
 
 ROOT = Path(__file__).resolve().parent.parent
 SETUP = {"tags": ["set-up"]}
+DOT = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTj2GwAAAABJ"
+    "RU5ErkJggg=="
+)
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +86,12 @@ def repository(tmp_path):
     """Nine tiny notebooks that define the same name and cite the same paper."""
     (tmp_path / "notebooks").mkdir()
     for number in ("00", *submission.CHAPTERS):
+        picture = tmp_path / "plots" / f"{number}_b" / "dot.png"
+        picture.parent.mkdir(parents=True)
+        picture.write_bytes(base64.b64decode(DOT))
         text = (
-            f"# Chapter {number}\n\nSee [the sum](02_b.ipynb#1.-A-sum), "
+            f"# Chapter {number}\n\n![A dot (one)](../plots/{number}_b/dot.png)\n"
+            "*It is small.*\n\nSee [the sum](02_b.ipynb#1.-A-sum), "
             "[08](08_c.ipynb)"
             "\n\n## 1. A sum\n\n```\n# no heading\n```\n\n## References\n\n"
             "- A. Author, *A paper*, [link](https://example.org/a).\n\n[Next](01_b.ipynb)"
@@ -113,9 +122,16 @@ def test_a_submission_is_executed_and_links_within_itself(repository):
     assert "# no heading" in text
     assert text.count("- A. Author") == 1
     assert "[Next]" not in text
+    assert "../plots" not in text
+    pictures = [cell for cell in nb.cells if "attachments" in cell]
+    assert len(pictures) == len(submission.CHAPTERS)
+    assert "![A dot (one)](attachment:01_b-dot.png)" in pictures[0].source
+    assert pictures[0].attachments["01_b-dot.png"] == {"image/png": DOT}
     assert '<a href="#1.1-A-sum">' in cells[-1].outputs[0].data["text/html"]
     page = BeautifulSoup(path.with_suffix(".html").read_text(), "html.parser")
     assert page.h1.get_text().startswith("Batch normalization")
+    assert page.img["src"] == f"data:image/png;base64,{DOT}"
+    assert page.figcaption.get_text(strip=True) == "It is small."
     names = {tag["id"] for tag in page.select("[id]")}
     assert {"2.1-A-sum", "1.1-A-sum"} <= names
 
@@ -128,6 +144,13 @@ def test_a_cell_that_fails_is_named_and_nothing_is_written(repository):
     with pytest.raises(RuntimeError, match=r"Nothing was written: .*OSError: no more"):
         submission.submission(repository, "20_November")
     assert not (repository / "submission").exists()
+
+
+def test_an_image_that_is_missing_is_named(repository):
+    (repository / "plots" / "01_b" / "dot.png").unlink()
+    nb = submission.merge(repository)
+    with pytest.raises(ValueError, match=r"no image plots/01_b/dot\.png: run make"):
+        submission.attach(nb, repository)
 
 
 def test_a_missing_chapter_is_named(repository):

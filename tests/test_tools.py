@@ -62,6 +62,7 @@ READS_RESULT = """# Set-up
 import os
 from pathlib import Path
 print((Path(os.environ["BN_RECORDS"]) / "01_fine" / "result.txt").read_text())"""
+MARKERS = [*headlines.FRONT, headlines.START, headlines.END]
 BROKEN = [READS_RESULT, "", "raise ValueError('no such digit\\nmore')", "1 + 1"]
 
 
@@ -76,13 +77,15 @@ def make_repository(root: Path) -> Path:
         nbformat.write(new_notebook(cells=cells), root / f"notebooks/{name}.ipynb")
         (root / "plots" / name).mkdir(parents=True)
         (root / "plots" / name / "old.csv").write_text("from before")
-    (root / "README.md").write_text(f"{headlines.START}\n{headlines.END}\n")
+    (root / "README.md").write_text("\n".join(MARKERS))
     return root
 
 
 def known() -> pd.DataFrame:
     """Return what `claims.results` would: a claim on record and one that is not."""
     shared = {"notebook": "01_fine", "link": "01_fine.ipynb#A-(Q1)", "unit": "factor"}
+    shared |= {"section": "A (Q1.1–Q1.3)", "chapter": "training", "limit": False}
+    shared |= {"margin": np.log(1.25)}
     ends = {"effect": np.log(2), "low": np.log(1.5), "high": np.log(3)}
     one = {"statement": "It <works>", "verdict": "supported", "primary": True}
     other = {"statement": "It lasts", "verdict": "undecided", "primary": False}
@@ -190,7 +193,13 @@ def test_report_names_the_failure_and_exports_the_rest(reported):
     ]
     assert index.select_one("h3 a").text == "01 Waves & more"
     assert "Answers Q1." in index.text
-    assert "ValueError: no such digit" in index.select_one(".failed").text
+    # What failed stands before all else; how long it took, at the end.
+    first = index.select_one("[role=alert]")
+    assert "ValueError: no such digit" in first.text
+    assert first.a["href"] == "02_broken.html"
+    assert not first.find_all_previous("h2")
+    assert index.select("h2")[-1].text == "How long it took"
+    assert "ran" not in index.select_one(".cards").text.lower().split()
 
 
 def test_the_index_leads_from_each_question_to_its_section(reported):
@@ -204,11 +213,21 @@ def test_the_index_lists_every_verdict_with_its_experiment(reported):
     index = BeautifulSoup(reported.pages["index.html"], "html.parser")
     group, row, other = index.select("table:has(caption) tbody tr")
     assert group.text == "01 Waves & more"
-    cells = [cell.text for cell in row.select("td")]
-    assert cells == ["It <works>", "supported", "×2.00"]
-    assert claims.VERDICT_COLOURS["supported"] in row.select("td")[1]["style"]
+    cells = [cell.text.strip() for cell in row.select("td")]
+    assert cells == ["It <works>", "supported", "×2.00", "×1.50 to ×3.00"]
+    assert row["data-question"] == "Q1.1|Q1.2|Q1.3"
+    ends = (np.log(2), np.log(1.5), np.log(3), np.log(1.25))
+    drawn = claims.interval_bar(*ends, "supported")
+    assert str(row.select_one(".bn-interval")) == str(
+        BeautifulSoup(drawn, "html.parser").span
+    )
+    assert claims.bar("supported") in row.select("td")[1]["style"]
     assert row.a["href"] == "01_fine.html#A-(Q1)"
-    assert [cell.text for cell in other.select("td")][1:] == ["undecided", "–"]
+    assert [cell.text for cell in other.select("td")][1:] == [
+        "undecided not on record",
+        "–",
+        " ",
+    ]
     assert index.caption.text.startswith("2 claims")
 
 
@@ -244,7 +263,7 @@ def test_page_is_accessible_and_linked(reported):
     ]
     assert [code.has_attr("open") for code in soup.select("details.code")] == [
         False,
-        True,
+        False,
     ]
     assert soup.select_one(".scroll > table")
 
@@ -424,10 +443,16 @@ def test_progress_leaves_no_trace_in_a_notebook():
 def test_headlines_are_the_primary_claims_between_the_markers(tmp_path, monkeypatch):
     monkeypatch.setattr(claims, "results", known)
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{headlines.START}\nold\n{headlines.END}\nafter\n")
+    start, end = headlines.FRONT
+    readme.write_text(
+        f"{start}\nold\n{end}\nbefore\n{headlines.START}\nold\n{headlines.END}\nafter\n"
+    )
     for _ in range(2):
         headlines.update(tmp_path)
-        lines = readme.read_text(encoding="utf-8").splitlines()
+        text = readme.read_text(encoding="utf-8")
+        opening, _, rest = text.partition(f"{end}\n")
+        assert opening == f"{start}\n{headlines.front_text(known())}\n"
+        lines = rest.splitlines()
         assert lines[:2] == ["before", headlines.START]
         assert lines[-2:] == [headlines.END, "after"]
         assert lines[4:-2] == [
@@ -439,7 +464,7 @@ def test_headlines_are_the_primary_claims_between_the_markers(tmp_path, monkeypa
 def test_a_readme_without_markers_is_left_alone_and_named(tmp_path, monkeypatch):
     monkeypatch.setattr(claims, "results", known)
     (tmp_path / "README.md").write_text("mine")
-    with pytest.raises(ValueError, match="README.md lacks <!-- headlines"):
+    with pytest.raises(ValueError, match="README.md lacks <!-- front"):
         headlines.update(tmp_path)
     assert (tmp_path / "README.md").read_text() == "mine"
 

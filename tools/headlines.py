@@ -1,6 +1,12 @@
-"""Write what is on record into texts: the README's headlines, a notebook's number."""
+"""Write what is on record into texts: the README's headlines, a notebook's number.
+
+What the README opens with is what the report's first page opens with: both render
+:func:`front`.
+"""
 
 import re
+from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import pandas as pd
@@ -9,10 +15,142 @@ from helpers import claims
 from tools import notebooks
 
 START, END = "<!-- headlines, by make refresh -->", "<!-- end of headlines -->"
+FRONT = ("<!-- front, by make refresh -->", "<!-- end of front -->")
 # In a notebook's first text, between two lines: a claim with verdict and effect.
 KEY_NUMBER = re.compile(
     r"(<!-- on record: ([\w-]+) -->\n).*?(<!-- end of record -->)", re.DOTALL
 )
+
+LEAD = "larger-rates"  # the claim that is shown first, with a picture
+PICTURE = "rates.png"  # of the notebook that tries it
+ALT = (
+    "Validation accuracy, and the share of runs that failed, against the learning "
+    "rate: the normalized network still works at rates at which the plain one fails."
+)
+CAPTION = (
+    "One panel shows the accuracy after a short training for each learning rate, the "
+    "other the share of runs that failed. Orange is the plain network, blue the "
+    "batch-normalized one. The picture is of one run; the verdict rests on all "
+    "replications."
+)
+STRONGEST = 3
+EVERY = "notebooks/11_verdict.ipynb#6.-All-verdicts-(Q3.2)"
+RULE = (
+    "Chosen by rule among the primary claims. For: a benefit that is supported, or a "
+    "limit that is contradicted. Against: a limit that is supported, or a benefit that "
+    "is contradicted. The strongest have the interval that lies farthest beyond the "
+    "margin, counted in margins; units differ, so the order is a guide."
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A claim and what is on record of it, in words."""
+
+    statement: str
+    link: str  # to its section, from the folder of notebooks
+    verdict: str
+    effect: str
+    interval: str
+    n_replications: int
+
+    @property
+    def said(self) -> str:
+        """The effect with its interval."""
+        return f"{self.effect} ({self.interval})" if self.interval else self.effect
+
+
+@dataclass(frozen=True)
+class Front:
+    """What a visitor sees first, on the report's first page and in the README."""
+
+    lead: Finding | None
+    picture: str  # its path below the repository
+    tally: dict[str, int]  # claims by verdict, of those that are replicated
+    anew: int  # claims that each run measures anew
+    supporting: list[Finding]
+    opposing: list[Finding]
+
+
+def finding(row: pd.Series) -> Finding:
+    """Put a row of :func:`claims.results` in words."""
+    effect, interval = "not on record yet", ""
+    if row["n_replications"]:
+        ends = (row["effect"], row["low"], row["high"])
+        effect, low, high = (claims.describe(value, row["unit"]) for value in ends)
+        low = low.removesuffix(" points").removesuffix(" %")
+        interval = f"{low} to {high}"
+    names = ("statement", "link", "verdict")
+    said = {name: row[name] for name in names}
+    return Finding(
+        **said,
+        effect=effect,
+        interval=interval,
+        n_replications=int(row["n_replications"]),
+    )
+
+
+def front(known: pd.DataFrame) -> Front:
+    """Return what is shown first of all that is known, see ``RULE``.
+
+    Parameters
+    ----------
+    known : rows of :func:`claims.results`.
+    """
+    tried = known[known["n_replications"] > 0]
+    replicated = tried[tried["unit"] != claims.MEASURED_ANEW]
+    counts = replicated["verdict"].value_counts()
+    lead = finding(known.loc[LEAD]) if LEAD in replicated.index else None
+    # How far the end of the interval that is nearer to zero lies beyond the margin.
+    nearer = pd.concat([replicated["low"], -replicated["high"]], axis=1).max(axis=1)
+    beyond = (nearer / replicated["margin"]).sort_values(ascending=False, kind="stable")
+    ordered = replicated.loc[beyond.index]
+    ordered = ordered[ordered["primary"].astype(bool)]
+    decided = ordered[ordered["verdict"].isin(["supported", "contradicted"])]
+    speaks_for = (decided["verdict"] == "supported") != decided["limit"].astype(bool)
+
+    def strongest(rows: pd.DataFrame) -> list[Finding]:
+        return [finding(row) for _, row in rows.head(STRONGEST).iterrows()]
+
+    return Front(
+        lead=lead,
+        picture=f"plots/{known.loc[LEAD, 'notebook']}/{PICTURE}" if lead else "",
+        tally={one: int(counts.get(one, 0)) for one in claims.VERDICT_COLOURS},
+        anew=int((tried["unit"] == claims.MEASURED_ANEW).sum()),
+        supporting=strongest(decided[speaks_for]),
+        opposing=strongest(decided[~speaks_for]),
+    )
+
+
+def front_text(known: pd.DataFrame) -> str:
+    """Return the README's opening in Markdown, from rows of :func:`claims.results`."""
+    shown, lines = front(known), []
+    if lead := shown.lead:
+        lines += [f"[![{ALT}]({shown.picture})](notebooks/{lead.link})", ""]
+        lines += [
+            f"**[{lead.statement}](notebooks/{lead.link})**: *{lead.verdict}*, "
+            f"{lead.effect} (95 % interval {lead.interval}; {lead.n_replications} "
+            f"replications). {CAPTION}",
+            "",
+        ]
+    verdicts, counts = shown.tally.keys(), shown.tally.values()
+    cells = [f"[{count}]({EVERY})" for count in counts]
+    lines += [
+        f"| what {sum(counts)} claims came to | {' | '.join(verdicts)} |",
+        f"|---|{'---|' * len(cells)}",
+        f"| claims with that verdict | {' | '.join(cells)} |",
+        "",
+        "| strongest findings for batch normalization | strongest against it |",
+        "|---|---|",
+    ]
+    for pair in zip_longest(shown.supporting, shown.opposing):
+        sides = [_cell(one) if one else "" for one in pair]
+        lines.append(f"| {' | '.join(sides)} |")
+    return "\n".join([*lines, "", f"*{RULE}*"])
+
+
+def _cell(one: Finding) -> str:
+    return f"[{one.statement}](notebooks/{one.link}): *{one.verdict}*, {one.said}"
 
 
 def table() -> str:
@@ -20,15 +158,11 @@ def table() -> str:
     every = claims.results()
     lines = ["| claim | verdict | effect, 95 % interval | replications |"]
     lines += ["|---|---|---|---|"]
-    for row in every[every["primary"]].itertuples():
-        effect = "not on record yet"
-        if row.n_replications:
-            ends = (row.effect, row.low, row.high)
-            found, low, high = (claims.describe(value, row.unit) for value in ends)
-            effect = f"{found} ({low} to {high})"
+    for _, row in every[every["primary"]].iterrows():
+        one = finding(row)
         lines.append(
-            f"| [{row.statement}](notebooks/{row.link}) | *{row.verdict}* | {effect} "
-            f"| {row.n_replications} |"
+            f"| [{one.statement}](notebooks/{one.link}) | *{one.verdict}* "
+            f"| {one.said} | {one.n_replications} |"
         )
     return "\n".join(lines)
 
@@ -67,14 +201,10 @@ def update(root: Path) -> None:
     ValueError
         If the README lacks a marker.
     """
-    readme = root / "README.md"
-    before, start, rest = readme.read_text(encoding="utf-8").partition(START)
-    _, end, after = rest.partition(END)
-    if not start or not end:
-        raise ValueError(f"README.md lacks {START} or {END}: put them back")
-    text = f"{before}{START}\n{table()}\n{END}{after}"
-    notebooks.write_text(text, readme)
-    known = claims.results()
+    readme, known = root / "README.md", claims.results()
+    text = readme.read_text(encoding="utf-8")
+    text = notebooks.between(text, *FRONT, front_text(known))
+    notebooks.write_text(notebooks.between(text, START, END, table()), readme)
     for path in notebooks.find(root / "notebooks"):
         nb = notebooks.read(path)
         for cell in nb.cells:

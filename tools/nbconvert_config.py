@@ -4,13 +4,20 @@
 inside the project's environment the option is not needed: ``make .venv`` installs it.
 """
 
+import base64
 import re
+import struct
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from bs4 import BeautifulSoup
+
+WITH_FORMULAS = ("text/html", "text/latex", "text/markdown")
+EFFECTS = ("effect", "verdict")  # columns to see on a phone without scrolling
+
 mathjax = find_spec("sphinx-mathjax-offline")
-if mathjax is None:
+if mathjax is None or mathjax.origin is None:
     sys.exit(
         "MathJax is missing, without which formulas need a network: "
         "pip install sphinx-mathjax-offline"
@@ -24,18 +31,113 @@ def title(nb):
     return heading[1].replace("*", "") if heading else "Notebook"
 
 
-def adapt(html):
-    """Link to pages instead of notebooks, and let wide tables scroll by themselves."""
-    html = re.sub(r'<a class="anchor-link"[^>]*>.*?</a>', "", html)
-    html = re.sub(r'(href="(?!\w+:)[^"#]+)\.ipynb\b', r"\1.html", html)
+def formulas(nb):
+    """Whether a page needs MathJax: whether a dollar stands outside of code."""
+    texts = []
+    for cell in nb.cells:
+        if cell.cell_type == "markdown":
+            texts.append(cell.source)
+        for output in cell.get("outputs", []):
+            data, metadata = output.get("data", {}), output.get("metadata", {})
+            texts += [text for kind, text in data.items() if kind in WITH_FORMULAS]
+            texts += [one.get("caption") or "" for one in map(dict, images(metadata))]
+    code = r"(?s)```.*?```|`[^`\n]*`|<(script|style|pre|code)\b.*?</\1>"
+    return "$" in re.sub(code, "", "\n".join(texts))
+
+
+def images(metadata):
+    """Return what an output's metadata say of its images."""
+    return [about for kind, about in metadata.items() if kind.startswith("image/")]
+
+
+def tall(png):
+    """Whether a PNG, in base64, is taller than wide: on paper it needs a page."""
+    width, height = struct.unpack(">II", base64.b64decode(png[:44])[16:24])
+    return height > 1.2 * width
+
+
+def steps(nb):
+    """Return the links to the notebooks before and after, which its last text has.
+
+    Each is a name, a number and an address.
+    """
+    texts = [cell.source for cell in nb.cells if cell.cell_type == "markdown"]
+    link = r"\[(Previous|Next): ([^\]]+)\]\((\d+)(\w*)\.ipynb\)"
+    found = re.findall(link, texts[-1] if texts else "")
+    return {
+        way.lower(): (name, number, f"{number}{rest}.html")
+        for way, name, number, rest in found
+    }
+
+
+def joined(html):
+    """Let no line begin after a formula with what belongs to the formula."""
+    others = r"(?s)(<(pre|code|script|style)\b.*?</\2>|<[^>]*>|\$\$.*?\$\$)"
+    parts = re.split(others, html)
+    del parts[2::3]  # the names of the tags
+    for index in range(0, len(parts), 2):  # the others are what splits
+        parts[index] = re.sub(
+            r"(?:[^\s$]*\$[^$]+\$)+[^\s$]*",
+            lambda found: (
+                found[0]
+                if re.fullmatch(r"\$[^$]+\$", found[0])
+                else f'<span class="joined">{found[0]}</span>'
+            ),
+            parts[index],
+        )
+    return "".join(parts)
+
+
+def framed(html):
+    """Set an image that is a paragraph, and the italic line below it, as a figure."""
     return re.sub(
-        r"(?s)(<table.*?</table>)",
-        r'<div class="scroll" role="group" aria-label="table" tabindex="0">\1</div>',
+        r"(?s)<p>(<img [^>]*>)\s*"
+        r"(?:(?:</p>\s*<p>)?\s*<em>((?:(?!</em>).)*)</em>\s*)?</p>",
+        lambda found: (
+            f"<figure>{found[1]}"
+            + (f"<figcaption><p>{found[2]}</p></figcaption>" if found[2] else "")
+            + "</figure>"
+        ),
         html,
     )
 
 
-c = get_config()  # noqa: F821 (nbconvert provides it)
+def table(html):
+    """Let a table scroll by itself; name the cells of one that has effects.
+
+    On a phone such a row is stacked, so that its effect is seen beside its claim.
+    """
+    (soup,) = BeautifulSoup(html, "html.parser").select("table:not(table table)")
+    head = soup.thead
+    rows = [row.find_all(["th", "td"]) for row in head.find_all("tr")] if head else []
+    texts = [[cell.get_text(strip=True) for cell in row] for row in rows]
+    if any(text.startswith(EFFECTS) for row in texts for text in row):
+        names = ["".join(column) for column in zip(*texts, strict=False)]
+        classes = [*soup.get_attribute_list("class"), "effects"]
+        soup["class"] = " ".join(filter(None, classes))
+        for row in soup.select("tbody tr"):
+            cells = row.find_all(["th", "td"], recursive=False)
+            for cell, name in zip(cells, names, strict=False):
+                cell["data-name"] = name
+        html = str(soup)
+    return (
+        f'<div class="scroll" role="group" aria-label="table" tabindex="0">{html}</div>'
+    )
+
+
+def adapt(html):
+    """Return the HTML of a cell as it stands in a page.
+
+    Links lead to pages instead of notebooks, wide tables scroll by themselves, images
+    are figures, and formulas keep what is joined to them.
+    """
+    html = re.sub(r'<a class="anchor-link"[^>]*>.*?</a>', "", html)
+    html = re.sub(r'(href="(?!\w+:)[^"#]+)\.ipynb\b', r"\1.html", html)
+    html = framed(joined(html))
+    return re.sub(r"(?s)<table.*?</table>", lambda found: table(found[0]), html)
+
+
+c = get_config()  # type: ignore[name-defined]  # noqa: F821 (nbconvert provides it)
 c.HTMLExporter.template_name = "offline"
 c.HTMLExporter.extra_template_basedirs = [
     str(Path(__file__).resolve().parent / "templates")
@@ -44,5 +146,11 @@ c.HTMLExporter.extra_template_paths = [
     str(Path(mathjax.origin).parent / "static" / "mathjax")
 ]
 c.HTMLExporter.embed_images = True
-c.HTMLExporter.filters = {"title": title, "adapt": adapt}
+c.HTMLExporter.filters = {
+    "title": title,
+    "adapt": adapt,
+    "formulas": formulas,
+    "steps": steps,
+    "tall": tall,
+}
 c.CoalesceStreamsPreprocessor.enabled = True

@@ -4,50 +4,17 @@ import asyncio
 import re
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from nbconvert import HTMLExporter
-from nbformat import NotebookNode
 from tqdm import tqdm
 from traitlets.config import PyFileConfigLoader
 
-from helpers import claims
-from tools import cores, marking, notebooks, playground
+from tools import cores, front, marking, notebooks, playground
+from tools.front import Page
 
 AT_A_TIME = 2
 PLAYGROUND = "the-twin-playground"  # README's section on it, to which notebooks link
-
-
-@dataclass(frozen=True)
-class Page:
-    """What the index shows of one notebook."""
-
-    name: str
-    nb: NotebookNode
-    failure: str | None
-    seconds: float
-
-    @property
-    def answers(self) -> str:
-        """The line that names the questions the notebook answers."""
-        lines = [
-            line
-            for cell in self.nb.cells
-            if cell.cell_type == "markdown"
-            for line in cell.source.splitlines()
-        ]
-        return next((line for line in lines if line.startswith("*Answers")), "")
-
-    @property
-    def figure(self) -> tuple[str, str] | None:
-        """The first figure, as PNG in base64, and its alt text."""
-        for cell in notebooks.code_cells(self.nb):
-            for output in cell.outputs:
-                if png := output.get("data", {}).get("image/png"):
-                    alt = output.metadata.get("image/png", {}).get("alt", "")
-                    return png.replace("\n", ""), alt
-        return None
 
 
 def exporter() -> HTMLExporter:
@@ -101,28 +68,10 @@ async def export_all(paths: list[Path], folder: Path) -> list[Page]:
         for some in notebooks.in_order(paths):
             pages += await asyncio.gather(*map(take_turn, some))
     pages.sort(key=lambda page: page.name)
-    template = to_html.environment.get_template("contents.html.j2")
-    questions = next(filter(None, (notebooks.questions(page.nb) for page in pages)), "")
-    index = template.render(
-        pages=pages,
-        questions=questions,
-        claims=known(),
-        bar=claims.bar,
-        playground=playground.PAGE,
-    )
+    index = relinked(front.render(pages, folder, to_html.environment))
     (folder / "html" / "index.html").write_text(index, encoding="utf-8")
     playground.build(folder / "html")
     return pages
-
-
-def known() -> list[dict[str, str]]:
-    """Return what is known of every claim, with the address of its page."""
-    rows = claims.results().reset_index().to_dict("records")
-    for row in rows:
-        row["address"] = row["link"].replace(".ipynb", ".html", 1)
-        tried = row["n_replications"] > 0
-        row["effect"] = claims.describe(row["effect"], row["unit"]) if tried else "–"
-    return rows
 
 
 def report(root: Path) -> list[Page]:

@@ -1,6 +1,8 @@
 """Merge the answers into one executed notebook to hand in, and its HTML page."""
 
+import argparse
 import asyncio
+import base64
 import calendar
 import re
 import sys
@@ -17,7 +19,8 @@ from tools import notebooks, report
 CHAPTERS = ("01", "02", "03", "04", "05", "06", "07", "11")
 TOPIC = "BatchNormalization"
 TITLE = "# Batch normalization: theory, experiments, verdicts"
-LINK = re.compile(r"\[((?:[^][]|\[[^]]*\])*)\]\(((?:[^\s()]|\([^)\s]*\))+)\)")
+LINK = re.compile(r"(?<!!)\[((?:[^][]|\[[^]]*\])*)\]\(((?:[^\s()]|\([^)\s]*\))+)\)")
+IMAGE = re.compile(r"(!\[[^\]]*\]\()\.\./(plots/([^)\s]+))\)")
 NOTEBOOK = re.compile(r"(\d\d)_\w+\.ipynb(?:#(.+))?")
 FENCE = re.compile(r"(?ms)^```.*?^```[ \t]*$")
 HEADING = re.compile(r"^(#+) +(.+?)[ \t]*$", re.MULTILINE)
@@ -53,11 +56,12 @@ def merge(root: Path) -> NotebookNode:
     Raises
     ------
     ValueError
-        If a notebook is missing.
+        If a notebook is missing, or has no heading.
     """
     chapters = _chapters(root)
     tops = _tops(chapters)
-    cells, references = [_front(chapters.pop("00"), tops)], {}
+    cells = [_front(chapters.pop("00"), tops)]
+    references: dict[str, str] = {}
     for number, nb in chapters.items():
         for cell in nb.cells:
             is_setup = "set-up" in cell.metadata.get("tags", [])
@@ -95,9 +99,10 @@ def _tops(chapters: dict[str, NotebookNode]) -> dict[str, str]:
 
 def _heading(number: str, nb: NotebookNode) -> str:
     text = "\n".join(c.source for c in nb.cells if c.cell_type == "markdown")
-    return _numbered(
-        number, re.search(r"^# +(.+?)\s*$", text, re.MULTILINE)[1], top=True
-    )
+    heading = re.search(r"^# +(.+?)\s*$", text, re.MULTILINE)
+    if heading is None:
+        raise ValueError(f"notebook {number} lacks a heading: begin it with '# '")
+    return _numbered(number, heading[1], top=True)
 
 
 def _numbered(chapter: str, title: str, *, top: bool = False) -> str:
@@ -178,6 +183,33 @@ def relink_outputs(nb: NotebookNode, tops: dict[str, str]) -> None:
                 data["text/html"] = re.sub(r'href="([^"]+)"', link, data["text/html"])
 
 
+def attach(nb: NotebookNode, folder: Path) -> None:
+    """Put the images of text cells into the notebook, which is handed in alone.
+
+    Parameters
+    ----------
+    folder : holds ``plots/``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such image.
+    """
+    for cell in nb.cells:
+        if cell.cell_type != "markdown":
+            continue
+        for _, path, name in IMAGE.findall(cell.source):
+            if not (folder / path).is_file():
+                raise ValueError(f"there is no image {path}: run make refresh")
+            png = base64.b64encode((folder / path).read_bytes()).decode()
+            attachments = cell.setdefault("attachments", {})
+            attachments[name.replace("/", "-")] = {"image/png": png}
+        cell.source = IMAGE.sub(
+            lambda found: f"{found[1]}attachment:{found[3].replace('/', '-')})",
+            cell.source,
+        )
+
+
 def submission(root: Path, date: str) -> Path:
     """Write the executed notebook and its page to ``submission/``; return the former.
 
@@ -199,6 +231,7 @@ def submission(root: Path, date: str) -> Path:
         run = notebooks.execute(nb, root / "notebooks", folder / "plots", bar.update)
         if failure := asyncio.run(run):
             raise RuntimeError(f"Nothing was written: {failure}")
+        attach(nb, folder)  # as this run drew them
     relink_outputs(nb, _tops(_chapters(root)))
     nb = notebooks.normalise(nb)
     html, _ = report.exporter().from_notebook_node(nb, {"metadata": {"name": name}})
@@ -211,10 +244,12 @@ def submission(root: Path, date: str) -> Path:
 
 def main() -> None:
     """Make the submission for the date given on the command line."""
-    start = time.perf_counter()
+    parser = argparse.ArgumentParser(prog="tools.submission", description=main.__doc__)
+    parser.add_argument("date", help="day and month, as in 20_November")
+    date, start = parser.parse_args().date, time.perf_counter()
     try:
         with notebooks.said_clearly():
-            path = submission(notebooks.ROOT, sys.argv[1] if len(sys.argv) > 1 else "")
+            path = submission(notebooks.ROOT, date)
     except (ValueError, RuntimeError) as error:
         sys.exit(str(error))
     minutes = (time.perf_counter() - start) / 60
