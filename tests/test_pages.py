@@ -147,8 +147,9 @@ WITH_CODE = new_notebook(
             + "+".join("abcdefghij" * 8)
             + "$, and so on. "
             + "Words that make a line as long as the page lets it be. " * 20
-            + "\n\n![A dot that is drawn](plots/dot.png)\n*It is* small.\n\n"
-            "![A dot that is drawn](plots/dot.png)\n\n*It is $z$ large.*\n\n## One\n\nx"
+            + "\n\n![A dot that is drawn](../plots/01_a/dot.png)\n*It is* small.\n\n"
+            "![A dot that is drawn](../plots/01_a/dot.png)\n\n*It is $z$ large.*\n\n"
+            "## One\n\nx"
         ),
         new_code_cell("x = 1\n"),
         new_markdown_cell(
@@ -163,10 +164,12 @@ WITH_CODE = new_notebook(
 def made(tmp_path_factory) -> Path:
     """Export one small notebook twice, as neighbours of each other."""
     folder = tmp_path_factory.mktemp("made")
-    (folder / "plots").mkdir()
-    Image.new("RGB", (1200, 400), "red").save(folder / "plots/dot.png")
+    (folder / "plots/01_a").mkdir(parents=True)
+    (folder / "notebooks").mkdir()
+    Image.new("RGB", (1200, 400), "red").save(folder / "plots/01_a/dot.png")
     for name in ("01_a", "02_c"):
-        where = {"metadata": {"name": name, "path": str(folder)}, "report": True}
+        about = {"name": name, "path": str(folder / "notebooks")}
+        where = {"metadata": about, "report": True}
         html, _ = report.exporter().from_notebook_node(WITH_CODE, where)
         (folder / f"{name}.html").write_text(html, encoding="utf-8")
     return folder

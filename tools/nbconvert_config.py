@@ -4,14 +4,15 @@
 inside the project's environment the option is not needed: ``make .venv`` installs it.
 """
 
-import base64
 import re
 import struct
 import sys
+from base64 import b64decode, b64encode
 from importlib.util import find_spec
 from pathlib import Path
 
 from bs4 import BeautifulSoup
+from jinja2 import pass_context
 
 WITH_FORMULAS = ("text/html", "text/latex", "text/markdown")
 EFFECTS = ("effect", "verdict")  # columns to see on a phone without scrolling
@@ -52,7 +53,7 @@ def images(metadata):
 
 def tall(png):
     """Whether a PNG, in base64, is taller than wide: on paper it needs a page."""
-    width, height = struct.unpack(">II", base64.b64decode(png[:44])[16:24])
+    width, height = struct.unpack(">II", b64decode(png[:44])[16:24])
     return height > 1.2 * width
 
 
@@ -125,7 +126,27 @@ def table(html):
     )
 
 
-def adapt(html):
+def embedded(html, folder):
+    """Put images of ``plots/`` into a page; nbconvert leaves the notebook's folder not.
+
+    Parameters
+    ----------
+    folder : the notebook's.
+    """
+
+    def embed(found):
+        path = Path(folder) / found[2]
+        if not path.is_file():
+            return found[0]
+        return (
+            f"{found[1]}data:image/png;base64,{b64encode(path.read_bytes()).decode()}"
+        )
+
+    return re.sub(r'(<img [^>]*src=")(\.\./plots/[\w/-]+\.png)', embed, html)
+
+
+@pass_context
+def adapt(context, html):
     """Return the HTML of a cell as it stands in a page.
 
     Links lead to pages instead of notebooks, wide tables scroll by themselves, images
@@ -133,7 +154,8 @@ def adapt(html):
     """
     html = re.sub(r'<a class="anchor-link"[^>]*>.*?</a>', "", html)
     html = re.sub(r'(href="(?!\w+:)[^"#]+)\.ipynb\b', r"\1.html", html)
-    html = framed(joined(html))
+    folder = context.get("resources", {}).get("metadata", {}).get("path", "")
+    html = embedded(framed(joined(html)), folder)
     return re.sub(r"(?s)<table.*?</table>", lambda found: table(found[0]), html)
 
 
