@@ -104,7 +104,7 @@ print("tensorflow" in sys.modules)
 TOOLS = {path.stem for path in (ROOT / "tools").glob("[a-z]*.py")}
 TOOLS -= {"nbconvert_config"}  # nbconvert runs it
 TOOLS -= {"worker"} if os.name == "nt" else set()  # it limits what a process takes
-PLAIN = ["data", "normalization", "claims", "runs", "plotting", "files"]
+PLAIN = ["data", "normalization", "claims", "runs", "plotting", "showing", "files"]
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def test_every_image_is_followed_by_its_caption(nb):
 def test_every_figure_is_shown_with_alt_text_and_caption(nb):
     needed = {"show": 4, "show_again": 3}
     for number, call in calls(nb):
-        name = ast.unparse(call.func).removeprefix("plotting.")
+        name = ast.unparse(call.func).removeprefix("showing.")
         if name in needed and ast.unparse(call.func) != name:
             given = [*call.args, *call.keywords]
             assert len(given) == needed[name], f"{name} in code cell {number}"
