@@ -8,20 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from tiny import split
 
 from helpers import optimizers, programs, training
-from helpers.data import Dataset, Split
+from helpers.data import Dataset
 
 SEED, BATCH, UPDATES = 7, 16, 12
-
-
-def split(size: int, seed: int) -> Split:
-    """Noisy 4x4 images of four classes, which a network can learn."""
-    labels = np.arange(size, dtype=np.int32) % 4
-    prototypes = np.random.default_rng(0).random((4, 4, 4))
-    noise = 0.3 * np.random.default_rng(seed).normal(size=(size, 4, 4))
-    return Split((prototypes[labels] + noise).astype(np.float32), labels)
-
 
 # Four batches an epoch, and no rest to compile for.
 TINY = Dataset("tiny", tuple("abcd"), split(64, 1), split(32, 2), split(32, 3))

@@ -10,21 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from tiny import split
 
 from helpers import models, programs, training
 from helpers.data import Dataset, Split
 
 BATCH = 16  # 70 training images: four full batches and one of six
 UPDATES = 5  # an epoch
-
-
-def split(size: int, seed: int) -> Split:
-    """Noisy 4x4 images of four classes, which a network can learn."""
-    labels = np.arange(size, dtype=np.int32) % 4
-    prototypes = np.random.default_rng(0).random((4, 4, 4))
-    noise = 0.3 * np.random.default_rng(seed).normal(size=(size, 4, 4))
-    return Split((prototypes[labels] + noise).astype(np.float32), labels)
-
 
 TINY = Dataset("tiny", tuple("abcd"), split(70, 1), split(30, 2), split(20, 3))
 
