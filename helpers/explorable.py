@@ -29,8 +29,7 @@ def page(
         from ``gamma``, ``beta``, ``epsilon`` and ``size``, a power of two.
     opening : what the sliders say at first, by these names.
     """
-    bins = np.floor(population / BIN)
-    heights = [156 - 6 * int((bins[:i] == bins[i]).sum()) for i in range(len(bins))]
+    heights = (156 - 6 * levels(population)).tolist()
     first = _scene(population, heights, *explored(**opening), **opening)
     rest = _panel("x", population, heights)["x_dots"]
     behind = (
@@ -46,6 +45,12 @@ def page(
         script=_text("explorable.js"),
     )
     return html, first
+
+
+def levels(values: np.ndarray) -> np.ndarray:
+    """Return how many values before it each one is stacked on, as whole numbers."""
+    bins = np.floor(values / BIN)
+    return np.array([np.sum(bins[:i] == bins[i]) for i in range(len(bins))], dtype=int)
 
 
 def _scene(population, heights, x, y, *, gamma, beta, epsilon, size) -> dict[str, Any]:
