@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
 import pandas as pd
@@ -202,6 +202,12 @@ def t_interval(values: Iterable[float]) -> tuple[float, float]:
     return values.mean() - half, values.mean() + half
 
 
+def estimate(values: pd.Series, digits: int = 4) -> str:
+    """Mean over seeds and half of its 95 % interval, as text for a table."""
+    low, high = t_interval(values)
+    return f"{values.mean():.{digits}f} ± {(high - low) / 2:.{digits}f}"
+
+
 def decide(low: float, high: float, margin: float) -> str:
     """Return what the 95 % interval of an effect says of a claim.
 
@@ -283,37 +289,14 @@ def judge(effects: pd.DataFrame, registered: Registry) -> pd.DataFrame:
     with .025; ``holm`` and ``bh``, the same after Holm's correction for the primary
     claims and Benjamini and Hochberg's for all.
     """
-    rows = []
     by_claim = dict(list(effects.groupby("claim")))
-    for claim in registered.claims.values():
-        runs = by_claim.get(claim.key)
-        if claim.unit == MEASURED_ANEW or runs is None:
-            continue
-        differences = claim.effect(runs["treatment"], runs["control"])
-        studies = differences.groupby(runs["replication"])
-        means = studies.mean()
-        if len(means) < 2:
-            continue
-        low, high = t_interval(means)
-        verdict = decide(low, high, claim.margin)
-        alone = [decide(*t_interval(study), claim.margin) for _, study in studies]
-        other_way = np.sign(differences) == -np.sign(means.mean())
-        rows.append(
-            {
-                "claim": claim.key,
-                "verdict": verdict,
-                "effect": means.mean(),
-                "low": low,
-                "high": high,
-                "margin": claim.margin,
-                "unit": claim.unit,
-                "n_replications": len(means),
-                "n_seeds": len(differences),
-                "same_verdict": np.mean([one == verdict for one in alone]),
-                "wrong_sign": other_way.mean(),
-                "p": _p_value(means, claim.margin, verdict),
-            }
-        )
+    rows = [
+        _judged(claim, by_claim[claim.key])
+        for claim in registered.claims.values()
+        if claim.unit != MEASURED_ANEW
+        and claim.key in by_claim
+        and by_claim[claim.key]["replication"].nunique() > 1
+    ]
     columns = (
         "claim verdict effect low high margin unit n_replications n_seeds "
         "same_verdict wrong_sign p"
@@ -323,6 +306,30 @@ def judge(effects: pd.DataFrame, registered: Registry) -> pd.DataFrame:
     frame["holm"] = _holm(frame["p"][primary.astype(bool)]).reindex(frame.index)
     frame["bh"] = stats.false_discovery_control(frame["p"]) if len(frame) else []
     return frame
+
+
+def _judged(claim: Claim, runs: pd.DataFrame) -> dict[str, Any]:
+    """Verdict on one claim by its rows of two replications or more."""
+    differences = claim.effect(runs["treatment"], runs["control"])
+    studies = differences.groupby(runs["replication"])
+    means = studies.mean()
+    low, high = t_interval(means)
+    verdict = decide(low, high, claim.margin)
+    alone = [decide(*t_interval(study), claim.margin) for _, study in studies]
+    return {
+        "claim": claim.key,
+        "verdict": verdict,
+        "effect": means.mean(),
+        "low": low,
+        "high": high,
+        "margin": claim.margin,
+        "unit": claim.unit,
+        "n_replications": len(means),
+        "n_seeds": len(differences),
+        "same_verdict": np.mean([one == verdict for one in alone]),
+        "wrong_sign": (np.sign(differences) == -np.sign(means.mean())).mean(),
+        "p": _p_value(means, claim.margin, verdict),
+    }
 
 
 def _p_value(means: pd.Series, margin: float, verdict: str) -> float:

@@ -13,6 +13,7 @@ import gzip
 import hashlib
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from pathlib import Path
@@ -83,6 +84,18 @@ class Dataset:
         chosen = _stratified_sample(self.train.labels, n, seed)
         train = Split(self.train.images[chosen], self.train.labels[chosen])
         return replace(self, train=train)
+
+    def map(self, change: Callable[[np.ndarray], np.ndarray]) -> "Dataset":
+        """Return the same data set with the images of every split changed.
+
+        `change` is given the images of a split, float32 (n, height, width[, 3]), and
+        returns as many.
+        """
+        train, validation, test = (
+            Split(change(split.images), split.labels)
+            for split in (self.train, self.validation, self.test)
+        )
+        return replace(self, train=train, validation=validation, test=test)
 
 
 def load(
@@ -183,7 +196,6 @@ def load_folder(
             f"there is no folder {folder}: give one with a sub-folder for each class"
         )
     pixels, labels, class_names = _read_folder(folder, tuple(map(int, sides)))
-    n = round(share * len(labels))
     counts = np.bincount(labels, minlength=len(class_names))
     for name, count in zip(class_names, counts, strict=True):
         if count * share < 1:
@@ -192,15 +204,20 @@ def load_folder(
                 f"at least {math.ceil(1 / share)} to be split, so add images or remove "
                 "it"
             )
+    parts = _stratified_parts(labels, round(share * len(labels)))
+    splits = {part: _make_split(pixels[i], labels[i]) for part, i in parts.items()}
+    return Dataset(name=folder.name, class_names=class_names, **splits)
+
+
+def _stratified_parts(labels: np.ndarray, n: int) -> dict[str, np.ndarray]:
+    """Indices of training, validation and test images, ``n`` in each of the latter."""
     held_out = _stratified_sample(labels, 2 * n, VALIDATION_SEED)
     test = held_out[_stratified_sample(labels[held_out], n, VALIDATION_SEED)]
-    parts = {
+    return {
         "train": np.setdiff1d(np.arange(len(labels)), held_out),
         "validation": np.setdiff1d(held_out, test),
         "test": test,
     }
-    splits = {part: _make_split(pixels[i], labels[i]) for part, i in parts.items()}
-    return Dataset(name=folder.name, class_names=class_names, **splits)
 
 
 def _read_folder(

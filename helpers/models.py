@@ -1,6 +1,8 @@
 """Builders of the networks under study; each call returns a fresh Keras model."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from helpers import quiet  # noqa: F401, I001  # isort: skip
@@ -58,8 +60,7 @@ def mlp(
         If a normalization is unknown, or the order does not name the three.
     """
     _check(normalization, input_normalization)
-    if sorted(order) != sorted(ORDER):
-        raise ValueError(f"order must name {', '.join(ORDER)} once each, not {order}")
+    after = _after_dense(order, normalization, momentum, activation, dropout)
     # Keras draws an initializer's seed when the initializer is made. Making all of
     # them first keeps the kernels the same whichever layers stand between them.
     template = keras.initializers.get(kernel_initializer)
@@ -69,26 +70,14 @@ def mlp(
     layers = [keras.Input(input_shape), keras.layers.Flatten()]
     if input_normalization is not None:
         layers.append(_normalization(input_normalization, momentum))
-    shifted = normalization is not None and (
-        order.index("normalization") < order.index("activation")
+    names = list(after)
+    shifted = "normalization" in names[: names.index("activation")]
+    dense = partial(
+        keras.layers.Dense, use_bias=not shifted, kernel_regularizer=kernel_regularizer
     )
-    make: dict[str, Callable[[], keras.Layer]] = {
-        "activation": lambda: keras.layers.Activation(activation)
-    }
-    if normalization is not None:
-        make["normalization"] = lambda: _normalization(normalization, momentum)
-    if dropout:
-        make["dropout"] = lambda: keras.layers.Dropout(dropout)
     for width, kernel in zip(widths, kernels, strict=True):
-        layers.append(
-            keras.layers.Dense(
-                int(width),
-                use_bias=not shifted,
-                kernel_initializer=kernel,
-                kernel_regularizer=kernel_regularizer,
-            )
-        )
-        layers += [make[part]() for part in order if part in make]
+        layers.append(dense(int(width), kernel_initializer=kernel))
+        layers += [make() for make in after.values()]
     layers.append(keras.layers.Dense(int(classes), kernel_initializer=output_kernel))
     return keras.Sequential(layers)
 
@@ -187,56 +176,71 @@ def resnet(
     stems = {"imagenet": (7, 2), "cifar": (3, 1)}
     if stem not in stems:
         raise ValueError(f"unknown stem {stem!r}: choose 'imagenet' or 'cifar'")
+    parts = _Residual(normalization, momentum, preactivation, zero_branches)
 
-    def convolve(x, filters, size=3, strides=1, zero=False):
+    inputs = keras.Input(input_shape)
+    x = keras.layers.Reshape(_with_channels(input_shape))(inputs)
+    x = parts.convolve(x, width, *stems[stem])
+    if not preactivation:
+        x = parts.activate(x)
+    if stem == "imagenet":
+        x = keras.layers.MaxPooling2D(3, 2, padding="same")(x)
+    x = parts.stages(x, blocks, width)
+    if preactivation:
+        x = parts.activate(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, keras.layers.Dense(int(classes))(x))
+
+
+@dataclass(frozen=True)
+class _Residual:
+    """What all blocks of a residual network share, and the layers made by it."""
+
+    normalization: Normalization
+    momentum: float
+    preactivation: bool
+    zero_branches: bool
+
+    def convolve(self, x, filters, size=3, strides=1, zero=False):
         drawn = keras.initializers.HeNormal()  # always: it keeps the others the same
         return keras.layers.Conv2D(
             int(filters),
             size,
             strides=strides,
             padding="same",
-            use_bias=normalization is None,
+            use_bias=self.normalization is None,
             kernel_initializer=keras.initializers.Zeros() if zero else drawn,
         )(x)
 
-    def normalize(x):
-        if normalization is None:
+    def normalize(self, x):
+        if self.normalization is None:
             return x
-        return _normalization(normalization, momentum)(x)
+        return _normalization(self.normalization, self.momentum)(x)
 
-    def activate(x):
-        return keras.layers.Activation("relu")(normalize(x))
+    def activate(self, x):
+        return keras.layers.Activation("relu")(self.normalize(x))
 
-    def block(x, filters, strides, name):
+    def stages(self, x, blocks, width):
+        number = 0
+        for stage, count in enumerate(blocks):
+            for index in range(count):
+                number += 1
+                strides = 2 if stage and not index else 1
+                x = self.block(x, width * 2**stage, strides, f"block_{number}")
+        return x
+
+    def block(self, x, filters, strides, name):
         changes = strides > 1 or x.shape[-1] != filters
-        before = activate(x) if preactivation else x
-        branch = activate(convolve(before, filters, strides=strides))
-        branch = convolve(branch, filters, zero=zero_branches)
-        shortcut = convolve(before, filters, 1, strides) if changes else x
-        if preactivation:
+        before = self.activate(x) if self.preactivation else x
+        branch = self.activate(self.convolve(before, filters, strides=strides))
+        branch = self.convolve(branch, filters, zero=self.zero_branches)
+        shortcut = self.convolve(before, filters, 1, strides) if changes else x
+        if self.preactivation:
             return keras.layers.Add(name=name)([shortcut, branch])
         if changes:
-            shortcut = normalize(shortcut)
-        total = keras.layers.Add(name=name)([shortcut, normalize(branch)])
+            shortcut = self.normalize(shortcut)
+        total = keras.layers.Add(name=name)([shortcut, self.normalize(branch)])
         return keras.layers.Activation("relu")(total)
-
-    inputs = keras.Input(input_shape)
-    x = keras.layers.Reshape(_with_channels(input_shape))(inputs)
-    x = convolve(x, width, *stems[stem])
-    if not preactivation:
-        x = activate(x)
-    if stem == "imagenet":
-        x = keras.layers.MaxPooling2D(3, 2, padding="same")(x)
-    number = 0
-    for stage, count in enumerate(blocks):
-        for index in range(count):
-            number += 1
-            strides = 2 if stage and not index else 1
-            x = block(x, width * 2**stage, strides, f"block_{number}")
-    if preactivation:
-        x = activate(x)
-    x = keras.layers.GlobalAveragePooling2D()(x)
-    return keras.Model(inputs, keras.layers.Dense(int(classes))(x))
 
 
 def layers_of(model: keras.Model) -> list[keras.Layer]:
@@ -261,6 +265,24 @@ def _check(*normalizations: Normalization) -> None:
         if kind is not None and not callable(kind) and kind not in NORMALIZATIONS:
             known = ", ".join(map(repr, NORMALIZATIONS))
             raise ValueError(f"unknown normalization {kind!r}: choose None, {known}")
+
+
+def _after_dense(
+    order: Sequence[str],
+    normalization: Normalization,
+    momentum: float,
+    activation: str,
+    dropout: float,
+) -> dict[str, Callable[[], keras.Layer]]:
+    """Makers of what follows each Dense layer, by name, in their order."""
+    if sorted(order) != sorted(ORDER):
+        raise ValueError(f"order must name {', '.join(ORDER)} once each, not {order}")
+    make = {"activation": partial(keras.layers.Activation, activation)}
+    if normalization is not None:
+        make["normalization"] = partial(_normalization, normalization, momentum)
+    if dropout:
+        make["dropout"] = partial(keras.layers.Dropout, dropout)
+    return {part: make[part] for part in order if part in make}
 
 
 def _normalization(kind: str | Callable, momentum: float) -> keras.Layer:

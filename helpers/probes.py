@@ -187,6 +187,25 @@ def activation_inputs(model: keras.Model, images: np.ndarray) -> np.ndarray:
     return _inputs(model)(images).numpy().astype(np.float32, copy=False)
 
 
+def drift(levels: Sequence[np.ndarray]) -> float:
+    """How far a unit's median moves between measurements, over its spread.
+
+    Parameters
+    ----------
+    levels : a measurement's 15th, 50th and 85th percentiles of each unit, (3, units);
+        two measurements or more.
+
+    Returns
+    -------
+    The mean over the units of their median's mean move, divided by half of the mean
+    distance from the 15th to the 85th percentile.
+    """
+    low, middle, high = np.moveaxis(np.stack(levels), 1, 0)  # (measurements, units)
+    moves = np.abs(np.diff(middle, axis=0)).mean(axis=0)
+    spread = (high - low).mean(axis=0) / 2
+    return (moves / spread).mean()
+
+
 def _kernels(model: keras.Model) -> list[int]:
     """Positions of the kernels among the trainable variables."""
     return [

@@ -30,8 +30,8 @@ Weights = list[np.ndarray]
 AT_A_TIME = 2_500  # images scored: the activations of a large split need little memory
 KEPT = 200e6  # bytes of programs' variables, and of starting weights: the oldest go
 
-_idle: "OrderedDict[Program, None]" = OrderedDict()  # the longest idle first
-_starts: OrderedDict[str, dict[int, Weights]] = OrderedDict()
+idle_programs: "OrderedDict[Program, None]" = OrderedDict()  # the longest idle first
+starting_weights: OrderedDict[str, dict[int, Weights]] = OrderedDict()
 _built: WeakSet[keras.Model] = WeakSet()
 _inferences: "WeakKeyDictionary[keras.Model, Inference]" = WeakKeyDictionary()
 
@@ -116,10 +116,10 @@ class Network:
             return
         # Equal layers may draw their kernels in another order; if one seed gives equal
         # weights, they do not.
-        known = _starts.pop(layers, {})
+        known = starting_weights.pop(layers, {})
         self._known = _equal(known.get(seed), start)
         self.starts = known if self._known else {seed: start}
-        _starts[layers] = self.starts
+        starting_weights[layers] = self.starts
 
     def draw(self, seed: int) -> None:
         """Keep the weights that a model built from a seed starts with."""
@@ -363,9 +363,9 @@ def take(network: Network, recipe: Recipe, decays: bool) -> Program:
         recipe.kind,
         decays,
     )
-    for program in reversed(_idle):
+    for program in reversed(idle_programs):
         if program.kind == kind:
-            del _idle[program]
+            del idle_programs[program]
             return program
     return Program(kind, network.new_model(), recipe.make)
 
@@ -373,12 +373,15 @@ def take(network: Network, recipe: Recipe, decays: bool) -> Program:
 def give_back(program: Program) -> None:
     """Keep a program for the next network that can use it."""
     if program.kind.is_public:
-        _idle[program] = None
+        idle_programs[program] = None
 
 
 def forget_the_oldest() -> None:
     """Keep no more than `KEPT` bytes of programs, and of starting weights."""
-    for table, size in ((_idle, _size_of_program), (_starts, _size_of_starts)):
+    for table, size in (
+        (idle_programs, _size_of_program),
+        (starting_weights, _size_of_starts),
+    ):
         sizes = [size(*item) for item in table.items()]
         for excess in np.cumsum(sizes[::-1])[::-1] > KEPT:
             if excess:
@@ -396,8 +399,8 @@ def _size_of_starts(_: str, starts: dict[int, Weights]) -> int:
 
 def clear() -> None:
     """Forget all programs and starting weights, to free their memory."""
-    _idle.clear()
-    _starts.clear()
+    idle_programs.clear()
+    starting_weights.clear()
 
 
 def _describe(model: keras.Model) -> tuple[str | None, str | object]:

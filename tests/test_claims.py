@@ -217,6 +217,12 @@ def test_the_interval_of_fewer_than_two_values_is_nan():
     assert np.isnan(t_interval([1.0])).all()
 
 
+def test_an_estimate_is_mean_and_half_of_the_interval():
+    # The t quantile for two degrees of freedom is 4.303, the standard error 1 / √3.
+    assert claims.estimate(pd.Series([1.0, 2.0, 3.0])) == "2.0000 ± 2.4841"
+    assert claims.estimate(pd.Series([1.0, 2.0, 3.0]), 0) == "2 ± 2"
+
+
 # --- the record ----------------------------------------------------------------------
 
 

@@ -303,6 +303,15 @@ def test_subsets_of_real_data_hold_every_class(dataset, n):
     assert len(dataset.train) == 55_000
 
 
+def test_every_split_is_mapped_and_labels_stay(dataset):
+    doubled = dataset.map(lambda images: 2 * images)
+    for name in ("train", "validation", "test"):
+        before, after = getattr(dataset, name), getattr(doubled, name)
+        np.testing.assert_array_equal(after.images, 2 * before.images)
+        assert after.labels is before.labels
+    assert doubled.class_names == dataset.class_names
+
+
 def test_another_seed_draws_another_subset(dataset):
     default, zero, one = (dataset.subset(1_000, *seed) for seed in ((), (0,), (1,)))
     assert np.array_equal(default.train.images, zero.train.images)

@@ -347,6 +347,12 @@ def test_without_a_step_no_gradient_changes(images, labels):
     np.testing.assert_allclose(frame["change"], 0, atol=1e-6)
 
 
+def test_drift_is_a_medians_move_over_the_spread():
+    first = np.array([[-1.0, 0.0], [0.0, 1.0], [3.0, 2.0]])  # 15, 50, 85 % of two units
+    levels = [first, first + [1, 0], first - [1, 0]]  # the first unit moves by 1 and 2
+    assert probes.drift(levels) == pytest.approx((1.5 / 2 + 0) / 2)
+
+
 def test_activation_inputs_are_those_of_the_last_hidden_layer(images):
     plain = models.mlp((8, 6))
     x = images.reshape(300, -1)

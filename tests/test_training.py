@@ -895,19 +895,19 @@ def test_what_is_kept_is_bounded_and_cleared(monkeypatch):
         build = partial(models.mlp, (units,), input_shape=(4, 4), classes=4)
         for seed in (1, 2):
             train({"m": build}, seeds=[seed], updates=1, workers=1, optimizer="sgd")
-    assert 1 <= len(programs._idle) <= 2
-    assert 1 <= len(programs._starts) <= 2
+    assert 1 <= len(programs.idle_programs) <= 2
+    assert 1 <= len(programs.starting_weights) <= 2
     monkeypatch.setattr(programs, "KEPT", 0)
     programs.forget_the_oldest()
-    assert not programs._idle
-    assert not programs._starts
+    assert not programs.idle_programs
+    assert not programs.starting_weights
     monkeypatch.setattr(programs, "KEPT", 1e6)
     train(ONE, seeds=[1], updates=1)
-    assert programs._idle
-    assert programs._starts
+    assert programs.idle_programs
+    assert programs.starting_weights
     programs.clear()
-    assert not programs._idle
-    assert not programs._starts
+    assert not programs.idle_programs
+    assert not programs.starting_weights
 
 
 def test_all_images_are_scored_in_their_pieces(monkeypatch):

@@ -109,16 +109,11 @@ async def execute(
 
     Parameters
     ----------
-    nb : NotebookNode
-        The notebook; outputs it brings along are dropped first.
-    folder : Path
-        The kernel's working directory.
-    plots : Path
-        Where the notebook's helpers write figures and tables, and find others'.
-    on_cell : callable
-        Called after each code cell.
-    processors : set
-        Those the kernel is kept to, if any.
+    nb : the notebook; outputs it brings along are dropped first.
+    folder : the kernel's working directory.
+    plots : where the notebook's helpers write figures and tables, and find others'.
+    on_cell : called after each code cell.
+    processors : those the kernel is kept to, if any.
 
     Returns
     -------
@@ -159,11 +154,16 @@ async def execute(
         env = own.surroundings(os.environ, plots.parent) | here
         await client.async_execute(env=env)
     except (CellControlSignal, RuntimeError) as error:
-        name = getattr(error, "ename", type(error).__name__)
-        value = str(getattr(error, "evalue", error)).strip().partition("\n")[0]
         line = cells[current].source.strip().partition("\n")[0]
-        return f"code cell {current + 1} ({line}): {name}: {value}"
+        return f"code cell {current + 1} ({line}): {_in_a_line(error)}"
     return None
+
+
+def _in_a_line(error: Exception) -> str:
+    """Return name and first line of a kernel's error."""
+    name = getattr(error, "ename", type(error).__name__)
+    value = str(getattr(error, "evalue", error)).strip().partition("\n")[0]
+    return f"{name}: {value}"
 
 
 def normalise(nb: NotebookNode) -> NotebookNode:
