@@ -1,5 +1,6 @@
 """One style for all figures, and figures from tidy frames."""
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -262,6 +263,6 @@ def _places(
 
 def wrapped(text: str, width: int) -> str:
     """Break a text into lines of about equal length, at most ``width`` characters."""
-    lines = -(-len(text) // width)
+    lines = math.ceil(len(text) / width)
     balanced = min(width, len(text) // lines + 8)
     return textwrap.fill(text, balanced, break_on_hyphens=False)

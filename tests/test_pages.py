@@ -88,7 +88,7 @@ def test_text_and_code_are_legible_on_a_light_and_a_dark_page(scheme):
     text = {
         name for name in colours if name in {"ink", "soft", "link"} or "jp-" in name
     }
-    assert len(text) == 12
+    assert text >= {"ink", "soft", "link"}
     for name in text:
         for ground in ("page", "panel"):
             assert contrast(colours[name], colours[ground]) >= 4.5, (name, ground)
