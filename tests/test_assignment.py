@@ -105,6 +105,8 @@ def test_the_archive_is_the_same_every_time(tmp_path):
     first = assignment.write(tmp_path).read_bytes()
     assert assignment.write(tmp_path).read_bytes() == first
     with zipfile.ZipFile(io.BytesIO(first)) as opened:
+        modes = {entry.external_attr >> 16 for entry in opened.infolist()}
+        assert modes == {0o644}  # whoever unpacks it, all may read it
         assert opened.testzip() is None
         assert assignment.NAME in opened.namelist()
 

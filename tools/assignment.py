@@ -120,7 +120,9 @@ def write(root: Path, *, data: bool = False) -> Path:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in contents(root, data=data).items():
-            archive.writestr(zipfile.ZipInfo(name, OLD), content, zipfile.ZIP_DEFLATED)
+            entry = zipfile.ZipInfo(name, OLD)
+            entry.external_attr = 0o644 << 16  # else only the owner may read it
+            archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
     path = root / "build" / "assignment.zip"
     path.parent.mkdir(exist_ok=True)
     files.write(path, buffer.getvalue())
