@@ -29,9 +29,10 @@ ALT = (
 )
 CAPTION = (
     "One panel shows the accuracy after a short training for each learning rate, the "
-    "other the share of runs that failed. Orange is the plain network, blue the "
-    "batch-normalized one. The picture is of one run; the verdict rests on all "
-    "replications."
+    "other the share of runs that failed: those that diverged or got fewer than half "
+    "of the validation images right. Orange is the plain network, blue the "
+    "batch-normalized one. The picture is of one run of the study; the verdict rests "
+    "on all replications."
 )
 STRONGEST = 3
 EVERY = "notebooks/11_verdict.ipynb#6.-All-verdicts-(Q3.2)"
