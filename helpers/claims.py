@@ -128,6 +128,14 @@ def registry(path: Path = REGISTRY) -> Registry:
     }
     for claim in claims.values():
         _check(claim, sentences, name, path.parent / "notebooks")
+    statements: dict[str, str] = {}
+    for key, claim in claims.items():
+        other = statements.setdefault(claim.statement, key)
+        if other != key:
+            raise ValueError(
+                f"{name}: the claims {other!r} and {key!r} have the same statement: "
+                "say in each what is its own"
+            )
     tried = {claim.sentence for claim in claims.values()}
     for key in sentences:
         if key not in tried:

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 
 from helpers.claims import VERDICT_COLOURS, t_interval
 
-# Dark blue, orange, teal, purple: apart in hue for the common colour-vision
-# deficiencies and in lightness on a grey print; dashes tell the arms apart as well.
+# Dark blue, orange, teal: apart in hue for the common colour-vision deficiencies and in
+# lightness on a grey print; dashes tell these three apart as well.
 COLOURS = {"batch norm": "#12436d", "plain": "#bf4b0b", "layer norm": "#0f655f"}
 DASHES = {"batch norm": "", "plain": (4, 1.5), "layer norm": (1, 1)}
 RESOLUTION = 150  # dots per inch of saved figures

@@ -54,12 +54,17 @@ def own(
     Raises
     ------
     ValueError
-        If ``by`` is another column.
+        If ``by`` is another column, or a setting has no value in some runs.
     """
     worst = {"validation_accuracy": 0.0, "validation_loss": np.inf}
     if by not in worst:
         raise ValueError(f"settings are chosen by {' or '.join(worst)}, not by {by!r}")
     keys = ["model", *(settings or ("learning_rate",))]
+    if frame[keys].isna().any(axis=None):
+        raise ValueError(
+            "a setting is missing in some runs, and cannot be told from the others: "
+            f"give every run a value of {', '.join(keys[1:])}"
+        )
     last = frame.sort_values("updates").groupby([*keys, "seed"]).tail(1)
     values = last[by].mask(last["diverged"].astype(bool) | last[by].isna(), worst[by])
     means = values.groupby([last[key] for key in keys]).mean()

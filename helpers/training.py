@@ -90,7 +90,7 @@ def train(
         models of a seed then take turns, alone on the machine, so that a slow moment
         falls on all of them.
     order : gives the order of the images from seed, epoch and their number, as
-        :func:`epoch_order` does; batches are cut from it.
+        :func:`epoch_order` does: whole numbers, (size,); batches are cut from it.
     probe : called with the model at each measurement; the numbers it returns become
         columns. It must leave the model as it was.
     at_end : called with name, seed and trained model at the end of each run; the next
@@ -107,7 +107,8 @@ def train(
     ------
     ValueError
         If an argument is out of range, labels do not fit images or logits, or a layer
-        draws random numbers that no seed fixes, before anything is trained.
+        draws random numbers that no seed fixes, before anything is trained; or if an
+        order holds other than indices of the training images, before its epoch.
     """
     way = _Way(score_training, workers, order, probe, at_end)
     return _study(builders, dataset, [setting], list(seeds), way)
@@ -165,13 +166,20 @@ def pace(
 ) -> pd.DataFrame:
     """Seconds that an update takes: a row a seed, a column a model.
 
-    Over an epoch of each, with the settings of :func:`train`; the models of a seed
-    take turns of a quarter of it, alone on the machine.
+    Over an epoch of each, or the budget given, with the settings of :func:`train`; the
+    models of a seed take turns of a quarter of an epoch, alone on the machine.
+
+    Raises
+    ------
+    ValueError
+        As :func:`train`.
     """
-    quarter = max(1, len(dataset.train) // settings.get("batch_size", 64) // 4)
-    alone = {"epochs": 1, "workers": 1, "score_training": False}
-    alone["measure_every"] = quarter
-    runs = train(builders, dataset, seeds=seeds, **alone | settings)
+    if "updates" not in settings:
+        settings = {"epochs": 1} | settings
+    batch_size = Setting.of(**settings).batch_size
+    alone = {"workers": 1, "score_training": False}
+    alone["measure_every"] = max(1, len(dataset.train) // batch_size // 4)
+    runs = train(builders, dataset, seeds=seeds, **settings | alone)
     last = runs.sort_values("updates").groupby(["seed", "model"]).tail(1)
     last = last.assign(pace=last["seconds"] / last["updates"])
     return last.pivot(index="seed", columns="model", values="pace")[list(builders)]
@@ -361,6 +369,22 @@ def _checked_seeds(seeds: Sequence[int]) -> list[int]:
     return [int(seed) for seed in seeds]
 
 
+def _checked_order(order: np.ndarray, size: int) -> np.ndarray:
+    """Return the order as int32; TensorFlow itself would take what is out of range."""
+    indices = np.asarray(order)
+    whole = np.issubdtype(indices.dtype, np.integer)
+    if (
+        not whole
+        or indices.shape != (size,)
+        or not ((indices >= 0) & (indices < size)).all()
+    ):
+        raise ValueError(
+            f"order must return {size} whole numbers from 0 to {size - 1}, one for "
+            f"each training image that an epoch visits, not {indices!r}"
+        )
+    return indices.astype(np.int32)
+
+
 def _check_images(dataset: Dataset) -> None:
     """Refuse splits that cannot be trained on or scored."""
     shape, dtype = dataset.train.images.shape[1:], dataset.train.images.dtype
@@ -435,7 +459,7 @@ def _train(runs: Sequence[_Run], plan: Plan, bar: tqdm) -> None:
     for epoch, start, stop in plan.stretches():
         if epoch != current:
             current = epoch
-            order = runs[0].way.order(seed, epoch, size)
+            order = _checked_order(runs[0].way.order(seed, epoch, size), size)
             cut = full * plan.batch_size
             batches = tf.constant(order[:cut].reshape(full, plan.batch_size))
             rest = tf.constant(order[cut:].reshape(1, -1))

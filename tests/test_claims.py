@@ -134,6 +134,7 @@ def test_a_sentence_speaks_for_batch_normalization_unless_it_is_a_limit(reposito
         ("primary = true", "", "'a-beats-b' must have exactly statement"),
         ("primary = true", "primary = 'yes'", "primary = 'yes': write true or false"),
         ('"A beats B"', '""', "statement = '': write a text"),
+        ('"A beats B"', '"A is <fast>"', "'a-is-fast' have the same statement: say"),
         ('"results"\n', '"results"\nlimit = "x"\n', "limit = 'x': write true or"),
         ("[claims.a-is", "[claim.a-is", "claims.toml holds sentences, claims, claim"),
     ],

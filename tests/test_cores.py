@@ -34,6 +34,10 @@ def test_one_job_has_all_and_many_have_one_each():
         assert (one, other) == ({3}, {5})
 
 
+def test_all_that_may_be_used_are_counted():
+    assert cores.number() == 4
+
+
 def test_a_process_that_ends_gives_its_processors_back(tmp_path):
     script = (
         "import os, tempfile; from tools import cores;"

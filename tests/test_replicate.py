@@ -141,6 +141,22 @@ def test_interrupted_and_resumed_equals_uninterrupted(root, run):
     assert record(root) == whole
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="only Linux tells")
+def test_a_job_has_one_processor_however_many_run(root, run):
+    first = "assert len(os.sched_getaffinity(0)) == 1, 'threads change numbers'"
+    add_notebook(root, "04_b", "c", first=first)
+    assert run("--replications", "0", "--jobs", "1")[0] in (None, 0)
+
+
+def test_the_record_is_of_the_code_that_stands_here():
+    old = [
+        f"{row.notebook}, replication {row.replication}"
+        for row in pd.read_csv(notebooks.ROOT / "record/jobs.csv").itertuples()
+        if (row.code, row.helpers) != replicate.code_of(notebooks.ROOT, row.notebook)
+    ]
+    assert not old, f"of other code: {old}: run `make replicate`, see CONTRIBUTING.md"
+
+
 def test_two_at_a_time_find_what_one_does(root, run):
     run("--replications", "0-1")
     whole = record(root)

@@ -117,3 +117,11 @@ def test_own_chooses_among_pairs_of_settings():
 def test_own_is_not_chosen_on_test_images():
     with pytest.raises(ValueError, match="not by 'test_accuracy'"):
         runs.own(PARTLY, by="test_accuracy")
+
+
+def test_a_setting_that_some_runs_lack_is_refused():
+    frame = pd.concat(
+        [FRAME.assign(learning_rate=0.1), FRAME.assign(learning_rate=None)]
+    )
+    with pytest.raises(ValueError, match="give every run a value of learning_rate"):
+        runs.own(frame)

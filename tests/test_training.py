@@ -888,6 +888,37 @@ def test_training_images_may_be_left_unscored():
     same(unscored.drop(columns=columns), scored.drop(columns=columns))
 
 
+@pytest.mark.parametrize(
+    "order",
+    [
+        np.full(70, 10**6, np.int32),
+        np.arange(70) - 1,
+        np.arange(140) % 70,
+        np.arange(35),
+        np.arange(70) / 1.0,
+    ],
+    ids=["beyond", "negative", "twice", "half", "floats"],
+)
+def test_an_order_of_other_than_the_images_is_refused(order):
+    with pytest.raises(ValueError, match="order must return 70 whole numbers"):
+        train(ONE, seeds=[1], epochs=1, order=lambda *_: order)
+
+
+def test_an_order_may_be_a_list_of_numpys_own_whole_numbers():
+    frames = [
+        train(ONE, seeds=[1], epochs=1, order=lambda *_, kind=kind: kind(range(70)))
+        for kind in (list, np.arange(70, dtype=np.int32).take)
+    ]
+    same(*frames)
+
+
+def test_the_pace_is_measured_over_the_budget_given_and_alone():
+    paces = training.pace(ONE, TINY, seeds=[1, 2], updates=4, batch_size=7)
+    assert (paces["linear"] > 0).all()
+    with pytest.raises(ValueError, match="batch_size"):
+        training.pace(ONE, TINY, seeds=[1], batch_size=0)
+
+
 def test_what_is_kept_is_bounded_and_cleared(monkeypatch):
     programs.clear()
     monkeypatch.setattr(programs, "KEPT", 2 * 4 * (16 * 4 + 4 * 4 + 8) + 100)

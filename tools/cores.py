@@ -38,6 +38,14 @@ def own(n_jobs: int) -> Iterator[set[int] | None]:
     yield None
 
 
+def number() -> int:
+    """Return how many processors this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1
+
+
 def keep(process: int, processors: set[int] | None) -> None:
     """Keep a process, and the threads it starts from now on, to some processors."""
     if processors is not None:

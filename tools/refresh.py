@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from tools import headlines, notebooks
+from tools import cores, headlines, notebooks
 
 
 def refresh(path: Path, root: Path) -> str | None:
@@ -23,7 +23,10 @@ def refresh(path: Path, root: Path) -> str | None:
         plots = folder / "plots"
         # What the notebook no longer writes must not survive.
         shutil.rmtree(plots / path.stem, ignore_errors=True)
-        failure = asyncio.run(notebooks.execute(nb, path.parent, plots))
+        # One processor, as for a replication: threads change trained numbers.
+        with cores.own(cores.number()) as processors:
+            run = notebooks.execute(nb, path.parent, plots, processors=processors)
+            failure = asyncio.run(run)
         if failure is None:
             notebooks.write(notebooks.normalise(nb), path)
             notebooks.replace_folder(plots / path.stem, root / "plots" / path.stem)
@@ -78,14 +81,23 @@ def main() -> None:
     """Refresh the notebooks named on the command line, or all of them."""
     parser = argparse.ArgumentParser(prog="tools.refresh", description=main.__doc__)
     parser.add_argument("notebooks", nargs="*", type=Path)
-    paths = [path.resolve() for path in parser.parse_args().notebooks]
+    folder = notebooks.ROOT / "notebooks"
+    paths = [
+        path.resolve() if path.suffix else folder / f"{path.name}.ipynb"
+        for path in parser.parse_args().notebooks
+    ]
     for path in paths:
         if not path.is_file():
             sys.exit(f"There is no notebook {path.name}: name a file of notebooks/.")
-    paths = paths or notebooks.find(notebooks.ROOT / "notebooks")
-    with notebooks.said_clearly():
-        failed = refresh_what_depends(paths, notebooks.ROOT)
-        headlines.update(notebooks.ROOT)
+    paths = paths or notebooks.find(folder)
+    try:
+        with notebooks.said_clearly():
+            failed = refresh_what_depends(paths, notebooks.ROOT)
+            headlines.update(notebooks.ROOT)
+    except KeyboardInterrupt:
+        sys.exit(
+            "Interrupted: the notebook it was at, and those after it, are as before."
+        )
     if failed:
         sys.exit(f"{failed} failed; files of a failed notebook are as they were.")
 

@@ -270,7 +270,9 @@ def _of(frame: pd.DataFrame, job: Job) -> pd.Series:
 
 def run(job: Job, wanted: Sequence[str], root: Path, n_jobs: int) -> Outcome:
     """Run a copy of a notebook in a kernel and a scratch folder of its own."""
-    with cores.own(n_jobs) as processors:
+    # One processor each, however many jobs there are: the number of threads changes
+    # trained numbers.
+    with cores.own(max(n_jobs, cores.number())) as processors:
         outcome = _run_once(job, wanted, root, processors)
         if outcome.failure == DIED:
             outcome = _run_once(job, wanted, root, processors)
