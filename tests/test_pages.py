@@ -15,7 +15,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from PIL import Image
 
 from helpers import claims
-from tools import front, notebooks, picture, report
+from tools import front, headlines, notebooks, picture, report
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = [path.stem for path in notebooks.find(ROOT / "notebooks")]
@@ -305,7 +305,12 @@ def test_claims_are_found_by_word_verdict_and_question(tmp_path):
     html = front.render(everything, ROOT, report.exporter().environment)
     index.write_text(html, encoding="utf-8")
     assert "MathJax" not in html
-    policy = BeautifulSoup(html, "html.parser").select_one("meta[content*=default]")
+    soup = BeautifulSoup(html, "html.parser")
+    found = headlines.conclusion(everything[-1].nb)
+    assert soup.select_one("h1 + .found").get_text(strip=True) == found
+    assert soup.select_one(".found + .note a[href='#questions']")
+    assert soup.select_one("h2#questions + .text table")
+    policy = soup.select_one("meta[content*=default]")
     assert "script-src 'sha256-" in policy["content"]
     known = claims.results()
     shown = "document.querySelectorAll('tr[data-verdict]:not([hidden])').length"
@@ -316,8 +321,16 @@ def test_claims_are_found_by_word_verdict_and_question(tmp_path):
         assert tab.run("document.documentElement.scrollWidth") == 390
         tab.run("document.querySelector('.tally [data-verdict=contradicted]').click()")
         replicated = known[known["unit"] != claims.MEASURED_ANEW]
-        expected = replicated["verdict"].value_counts()
-        assert tab.run(shown) == expected["contradicted"]
+        wrong = replicated[replicated["verdict"] == "contradicted"]
+        assert tab.run(shown) == (~wrong["limit"].astype(bool)).sum()
+        told = "document.querySelector('.tally [data-verdict=contradicted]').innerText"
+        assert tab.run(told) == f"{tab.run(shown)} contradicted"
+        # The claim and its verdict stand above the picture, on a phone too.
+        place = "document.querySelector('.lead > %s').getBoundingClientRect().top"
+        claim, drawn, note = (
+            tab.run(place % tag) for tag in ("div", "figure", ".note")
+        )
+        assert claim < drawn < note
         tab.run("document.querySelector('[type=reset]').click()")
         tab.wait(f"{shown} === {len(known)}")
         for name, value in {"words": "ADAM mnist", "question": "Q2.5"}.items():

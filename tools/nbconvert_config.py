@@ -132,7 +132,9 @@ def table(html):
     scroll = f'<div class="scroll" role="group" aria-label="table" tabindex="0">{soup}'
     if not told:
         return f"{scroll}</div>"
-    return f'<figure class="data"><figcaption>{told}</figcaption>{scroll}</div></figure>'
+    return (
+        f'<figure class="data"><figcaption>{told}</figcaption>{scroll}</div></figure>'
+    )
 
 
 def embedded(html, folder):
