@@ -106,7 +106,10 @@ def network_calls() -> list:
 
 
 def judge_networks(answers: Answers) -> Mark:
-    """Mark structure, logits, place of batch normalization, biases and kernels."""
+    """Mark structure (3), logits (2), place of batch norm (3), bias (1), kernels (3).
+
+    A bias before batch normalization is idle: it costs least.
+    """
     if problem := unanswered("build", answers, 3):
         return Mark(0, 12, problem)
     try:
@@ -187,20 +190,20 @@ def _judge_place(plain: Sequence, twin: Sequence) -> Mark:
 
 def _judge_biases(plain: Sequence, twin: Sequence) -> Mark:
     if "bn" not in tokens(twin):
-        return Mark(0, 2, "")  # said already
+        return Mark(0, 1, "")  # said already
     dense = [layer["use_bias"] for layer in twin if layer["kind"] == "Dense"]
     own = [layer["use_bias"] for layer in plain if layer["kind"] == "Dense"]
     if dense == [False, False, True] and own == [True, True, True]:
-        return Mark(2, 2, "")
+        return Mark(1, 1, "")
     if any(dense[:-1]):
         n = sum(np.size(w) for layer in twin for w in layer["weights"])
         return Mark(
             0,
-            2,
+            1,
             "a bias is left in front of batch normalization, which subtracts it: "
             f"{n:,} parameters instead of {PARAMETERS:,}",
         )
-    return Mark(0, 2, "biases belong to every layer but those before batch norm")
+    return Mark(0, 1, "biases belong to every layer but those before batch norm")
 
 
 def _judge_kernels(plain: Sequence, twin: Sequence, other: Sequence) -> Mark:
@@ -209,12 +212,12 @@ def _judge_kernels(plain: Sequence, twin: Sequence, other: Sequence) -> Mark:
         for layers in (plain, twin, other)
     )
     if not first or len(first) != len(second) or len(first) != len(third):
-        return Mark(0, 2, "")  # said already
+        return Mark(0, 3, "")  # said already
     if not all(map(np.array_equal, first, second)):
-        return Mark(0, 2, "the twins start from different kernels after the same seed")
+        return Mark(0, 3, "the twins start from different kernels after the same seed")
     if any(map(np.array_equal, second, third)):
-        return Mark(0, 2, "build gives the same kernels after every seed")
-    return Mark(2, 2, "")
+        return Mark(0, 3, "build gives the same kernels after every seed")
+    return Mark(3, 3, "")
 
 
 # --- scoring -------------------------------------------------------------------------

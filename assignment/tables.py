@@ -92,8 +92,8 @@ def judge_runs(answers: Answers, again: Mapping, seed: int | None) -> Mark:
     if not confirmed.points:  # nothing follows from numbers that are not the code's
         return Mark(0, 12, confirmed.message)
     plausible = _judge_shares(np.r_[runs["plain"], runs["batch_norm"]], TEST)
-    few = Mark(0, 2, f"runs has {len(runs['seed'])} seeds, asked are three to five")
-    size = Mark(2, 2, "") if 3 <= len(runs["seed"]) <= 5 else few
+    few = Mark(0, 2, f"runs has {len(runs['seed'])} seeds, asked are three at least")
+    size = Mark(2, 2, "") if len(runs["seed"]) >= 3 else few
     verdict = _judge_verdict(runs, answers[0]["value"])
     return total([size, plausible, *verdict, confirmed])
 

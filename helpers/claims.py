@@ -632,8 +632,8 @@ def describe(value: float, unit: str, *, sign: bool = True) -> str:
 
 
 def _describe_factor(value: float) -> str:
-    if abs(value) < np.log(1000):
-        return f"×{np.exp(value):.2f}"
+    if abs(value) < np.log(1000):  # two significant digits at least
+        return f"×{np.exp(value):{'.2f' if value > np.log(0.1) else '#.2g'}}"
     mantissa, power = f"{np.exp(value):.1e}".split("e")
     digits = str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
     return f"×{mantissa}·10{digits}"

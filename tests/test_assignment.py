@@ -83,8 +83,9 @@ def test_no_file_of_the_archive_tells_how_answers_are_marked(archive):
     for item, entry in GUIDE.items():
         if item == "groups":
             continue
-        marks = [entry[field] for field in ("full", "half", "none", "model")
-                 if field in entry]  # fmt: skip
+        fields = {"full", "half", "none", "model", "free"} & set(entry)
+        marks = [entry[field] for field in fields]
+        marks += [part["for"] for part in entry.get("parts", ())]
         for secret in (*marks, *(mistake["says"] for mistake in entry["mistakes"])):
             assert secret not in text + told, secret
     assert "marking" not in text + told
@@ -174,9 +175,13 @@ def test_every_item_has_a_marking_guide_and_every_essay_a_model_answer():
     points = assignment.items(SOURCE, "hidden") | assignment.items(SOURCE, "essay")
     for item in points:
         entry = GUIDE[item]
-        fields = {"question", "title", "full", "half", "none", "mistakes", "evidence"}
-        assert fields == set(entry) - {"model"}
-        assert all({"says", "see"} == set(mistake) for mistake in entry["mistakes"])
+        fields = {"question", "title", "none", "mistakes", "evidence"}
+        fields |= {"parts"} if "parts" in entry else {"full", "half"}
+        assert fields == set(entry) - {"model", "free"}
+        assert ("model" in entry) == ("free" in entry)
+        assert all({"says"} <= set(m) <= {"says", "see"} for m in entry["mistakes"])
+        if "parts" in entry:
+            assert sum(part["points"] for part in entry["parts"]) == points[item]
     for cell in tagged("essay"):
         assert len(cell.source.split()) >= 40
 

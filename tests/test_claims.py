@@ -470,6 +470,7 @@ def test_plain_text_is_statement_verdict_and_agreement():
             np.log(1e12),
             "×6.8·10⁸|×999.00|×1.0·10¹²",
         ),
+        ("factor", np.log(0.0486), np.log(0.0458), 0, "×0.049|×0.046|×1.00"),
         ("factor", np.log(3e-5), np.log(2e-12), 0, "×3.0·10⁻⁵|×2.0·10⁻¹²|×1.00"),
     ],
 )

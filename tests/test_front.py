@@ -48,8 +48,9 @@ def test_the_strongest_findings_follow_the_rule():
     )
     assert statements(shown.supporting) == ["strong", "no limit", "weak"]
     assert statements(shown.opposing) == ["limit", "wrong"]
-    counts = {"supported": 6, "contradicted": 2, "no effect": 1, "undecided": 1}
-    assert shown.tally == counts
+    others = {"supported": 5, "contradicted": 1, "no effect": 1, "undecided": 1}
+    limits = {"supported": 1, "contradicted": 1, "no effect": 0, "undecided": 0}
+    assert shown.tally == {"benefits and other claims": others, "limits": limits}
     assert shown.anew == 1
     assert shown.lead is None
 
@@ -57,13 +58,19 @@ def test_the_strongest_findings_follow_the_rule():
 def test_the_readme_and_the_first_page_say_the_same():
     lead = (headlines.LEAD, "supported", 0.02, 0.04)
     every = known(lead, ("bad", "contradicted", -0.03, -0.02))
-    text = headlines.front_text(every)
+    last = page("11_x", "# A\n\n**In short.** It helps. It\nlimits (1.5). More.\n\nB.")
+    found = headlines.conclusion(last.nb)
+    assert found == "It helps. It limits (1.5)."
+    text = headlines.front_text(every, found)
+    assert text.startswith(f"{found}\n\nThe notebooks answer an assignment: [")
     assert "](plots/06_x/rates.png)](notebooks/06_x.ipynb#A-(Q1.1))" in text
     assert "*supported*, +3.00 points (95 % interval +2.00 to +4.00 points; 3" in text
-    assert text.count("](notebooks/06_x.ipynb#A-(Q1.1)): *") == 2
-    for verdict, count in headlines.front(every).tally.items():
-        assert verdict in text
-        assert f"[{count}]({headlines.EVERY})" in text
+    # What is shown first is not shown again.
+    assert text.count("](notebooks/06_x.ipynb#A-(Q1.1)): *") == 1
+    for name, counts in headlines.front(every).tally.items():
+        cells = " | ".join(f"[{n}]({headlines.EVERY})" for n in counts.values())
+        assert f"| {sum(counts.values())} {name} | {cells} |" in text
+    assert headlines.HOLDS in text
 
 
 @pytest.mark.parametrize(
@@ -103,8 +110,21 @@ def test_a_card_shows_one_panel_and_a_phone_both():
     tall = pixels(front.stacked(two))
     assert tall.shape[0] == 1200
     assert tuple(tall[300, 300]) == (255, 0, 0) != tuple(tall[900, 300])
-    long = pixels(front.cropped(png("red", height=5000)))
-    assert long.shape[0] < long.shape[1]
+    half = pixels(front.cropped(two, 0.25))
+    assert half.shape[1] == 1840 * 0.25
+    assert half[..., 0].min() > 200
+
+
+def test_of_panels_above_one_another_a_card_shows_the_one_with_the_axis():
+    image = Image.new("RGB", (900, 1220), "red")
+    ImageDraw.Draw(image).rectangle((0, 600, 900, 619), fill="white")
+    ImageDraw.Draw(image).rectangle((0, 620, 900, 1220), fill="blue")
+    with io.BytesIO() as packed:
+        image.save(packed, "png")
+        shown = pixels(front.cropped(packed.getvalue()))
+    assert 590 < shown.shape[0] < 620
+    assert tuple(shown[-1, 0]) == (0, 0, 255)
+    assert shown[..., 2].min() > 200
 
 
 def page(name: str, opening: str, *figures: bytes) -> front.Page:

@@ -630,6 +630,13 @@ def test_the_sheet_keeps_what_was_filled_in_and_totals_follow(tmp_path):
     sheet = tmp_path / "essays.csv"
     text = sheet.read_text(encoding="utf-8-sig")
     assert "Q1.1,anna,,5,,'=over the batch," in text
+    guide = feedback.marking(ROOT)
+    for item, beginning in {"Q1.1": "5: ", "Q2.6": "These add up. 2: "}.items():
+        of = assignment.items(SOURCE, "essay")[item]
+        told = [
+            f"{earned:g}: {words}" for earned, words in feedback.rows(guide[item], of)
+        ]
+        assert f"{beginning}{told[0][3:]} {' '.join(told[1:])}" in text
     filled = text.replace("Q1.1,anna,,5,,", 'Q1.1,anna,"3,5",5,good,')
     sheet.write_text(filled, encoding="utf-8-sig")
     for _ in range(2):

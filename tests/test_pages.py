@@ -15,7 +15,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from PIL import Image
 
 from helpers import claims
-from tools import front, notebooks, picture, report
+from tools import front, headlines, notebooks, picture, report
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = [path.stem for path in notebooks.find(ROOT / "notebooks")]
@@ -50,7 +50,10 @@ def test_a_page_is_small_and_says_what_its_images_and_tables_show(name, pages, s
     for table in soups[name].select("table"):
         assert table.select("th")
     for table in soups[name].select(".output table"):
-        assert len(table.caption.get_text(strip=True)) >= 20
+        assert table.caption is None  # it would be as wide as the table, and scroll
+        caption = table.find_parent("figure").figcaption
+        assert len(caption.get_text(strip=True)) >= 20
+        assert caption.find_parent(class_="scroll") is None
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -166,7 +169,7 @@ def made(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     (folder / "plots/01_a").mkdir(parents=True)
     (folder / "notebooks").mkdir()
-    Image.new("RGB", (1200, 400), "red").save(folder / "plots/01_a/dot.png")
+    Image.new("RGB", (1500, 400), "red").save(folder / "plots/01_a/dot.png")
     for name in ("01_a", "02_c"):
         about = {"name": name, "path": str(folder / "notebooks")}
         where = {"metadata": about, "report": True}
@@ -180,6 +183,7 @@ def test_a_page_embeds_images_and_sets_the_line_below_as_caption(made):
     assert [tag["src"][:15] for tag in soup.select("main img")] == [
         "data:image/png;"
     ] * 2
+    assert soup.select_one("figure")["class"] == ["wide"]
     (caption,) = soup.select("figure figcaption")
     assert caption.get_text(strip=True) == "It is $z$ large."
     joined = [tag.get_text() for tag in soup.select(".joined")]
@@ -251,6 +255,20 @@ def test_a_page_folds_code_remembers_the_choice_and_lets_formulas_scroll(made):
         sizes = "[...document.querySelectorAll('mjx-container svg')].map(s => "
         heights = tab.run(f"{sizes} s.getBoundingClientRect().height)")
         assert min(heights) > 6  # none is shrunk
+        # Nor is a figure of several panels.
+        assert tab.run("document.querySelector('.pan').clientWidth") < 390
+        assert tab.run("document.querySelector('.pan img').clientWidth") == 640
+        assert not tab.complaints
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="no Chromium on this machine")
+def test_a_page_without_code_offers_none(tmp_path):
+    page = tmp_path / "page.html"
+    nb = new_notebook(cells=[new_markdown_cell("# A\n\nNo code.")])
+    page.write_text(report.exporter().from_notebook_node(nb)[0], encoding="utf-8")
+    with browser.tab() as tab:
+        tab.open(page.as_uri())
+        assert tab.run("document.querySelector('.bar button').hidden")
         assert not tab.complaints
 
 
@@ -264,6 +282,15 @@ def test_the_verdicts_fit_on_eleven_sheets_of_paper_without_code(pages):
         tab.call("Emulation.setEmulatedMedia", media="print")
         code = "[...document.querySelectorAll('.code')].map(c => c.offsetHeight)"
         assert set(tab.run(code)) == {0}
+        size = "parseFloat(getComputedStyle(document.querySelector('%s')).fontSize)"
+        text, caption, heading = (
+            tab.run(size % tag) for tag in (".text p", "figcaption", "h2")
+        )
+        assert caption <= text < heading < 1.6 * text
+        # What has many rows is as wide as the page.
+        room = tab.run("document.querySelector('main').clientWidth")
+        drawn = "[...document.querySelectorAll('.tall img')].map(i => i.clientWidth)"
+        assert set(tab.run(drawn)) == {room}
     pdf = base64.b64decode(printed["data"])
     assert 2 <= len(re.findall(rb"/Type\s*/Page\b(?!s)", pdf)) < 12
 
@@ -278,7 +305,12 @@ def test_claims_are_found_by_word_verdict_and_question(tmp_path):
     html = front.render(everything, ROOT, report.exporter().environment)
     index.write_text(html, encoding="utf-8")
     assert "MathJax" not in html
-    policy = BeautifulSoup(html, "html.parser").select_one("meta[content*=default]")
+    soup = BeautifulSoup(html, "html.parser")
+    found = headlines.conclusion(everything[-1].nb)
+    assert soup.select_one("h1 + .found").get_text(strip=True) == found
+    assert soup.select_one(".found + .note a[href='#questions']")
+    assert soup.select_one("h2#questions + .text table")
+    policy = soup.select_one("meta[content*=default]")
     assert "script-src 'sha256-" in policy["content"]
     known = claims.results()
     shown = "document.querySelectorAll('tr[data-verdict]:not([hidden])').length"
@@ -289,8 +321,16 @@ def test_claims_are_found_by_word_verdict_and_question(tmp_path):
         assert tab.run("document.documentElement.scrollWidth") == 390
         tab.run("document.querySelector('.tally [data-verdict=contradicted]').click()")
         replicated = known[known["unit"] != claims.MEASURED_ANEW]
-        expected = replicated["verdict"].value_counts()
-        assert tab.run(shown) == expected["contradicted"]
+        wrong = replicated[replicated["verdict"] == "contradicted"]
+        assert tab.run(shown) == (~wrong["limit"].astype(bool)).sum()
+        told = "document.querySelector('.tally [data-verdict=contradicted]').innerText"
+        assert tab.run(told) == f"{tab.run(shown)} contradicted"
+        # The claim and its verdict stand above the picture, on a phone too.
+        place = "document.querySelector('.lead > %s').getBoundingClientRect().top"
+        claim, drawn, note = (
+            tab.run(place % tag) for tag in ("div", "figure", ".note")
+        )
+        assert claim < drawn < note
         tab.run("document.querySelector('[type=reset]').click()")
         tab.wait(f"{shown} === {len(known)}")
         for name, value in {"words": "ADAM mnist", "question": "Q2.5"}.items():

@@ -451,7 +451,7 @@ def test_headlines_are_the_primary_claims_between_the_markers(tmp_path, monkeypa
         headlines.update(tmp_path)
         text = readme.read_text(encoding="utf-8")
         opening, _, rest = text.partition(f"{end}\n")
-        assert opening == f"{start}\n{headlines.front_text(known())}\n"
+        assert opening == f"{start}\n{headlines.front_text(known(), '')}\n"
         lines = rest.splitlines()
         assert lines[:2] == ["before", headlines.START]
         assert lines[-2:] == [headlines.END, "after"]

@@ -70,6 +70,20 @@ def marking(root: Path) -> dict[str, dict]:
     return tomllib.loads(text)
 
 
+def rows(entry: Mapping, of: float) -> list[tuple[float, str]]:
+    """Return what earns how many points of an item, for a sheet or the guide.
+
+    Parameters
+    ----------
+    entry : of the marking guide; its parts add up, or else it has three levels.
+    of : the item's points.
+    """
+    none = (0.0, entry["none"])
+    if "parts" in entry:
+        return [*((part["points"], part["for"]) for part in entry["parts"]), none]
+    return [(of, entry["full"]), (of / 2, entry["half"]), none]
+
+
 def write_sheet(
     results: Sequence[kept.Result],
     points: Mapping[str, float],
@@ -85,10 +99,8 @@ def write_sheet(
     table = csv.writer(buffer, lineterminator="\n")
     table.writerow(SHEET)
     for item, of in points.items():
-        rubric = " ".join(
-            f"{word.capitalize()}: {guide[item][word]}"
-            for word in ("full", "half", "none")
-        )
+        told = [f"{earned:g}: {text}" for earned, text in rows(guide[item], of)]
+        rubric = " ".join(["These add up."] * ("parts" in guide[item]) + told)
         for result in results:
             marked = known.get((result.student, item), Essay(None, ""))
             given = "" if marked.points is None else f"{marked.points:g}"

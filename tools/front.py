@@ -19,12 +19,14 @@ from helpers import claims
 from tools import headlines, notebooks, playground
 
 PICTURE = re.compile(r"!\[([^\]]*)\]\(\.\./(plots/[^)\s]+)\)")
-IN_SHORT = re.compile(r"^\*\*In short\.\*\*\s*(.+?)(?:\n\s*\n|\Z)", re.M | re.S)
 QUESTION = re.compile(r"Q(\d)\.(\d)(?:–Q?(?:\1\.)?(\d))?")
 GREEK = {"alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε"}
 GREEK |= {"varepsilon": "ε", "eta": "η", "lambda": "λ", "mu": "μ", "sigma": "σ"}
 # A card is about 480 pixels wide: what is cropped to this many is legible on it.
 LEGIBLE, PAPER = 1250, 248
+# Where a notebook's first panel ends, as a share of the width, if no gap says so: the
+# drawing of 01 has its widest gap behind an arrow.
+ENDS = {"01_theory": 0.65}
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,7 @@ class Page:
     @property
     def finding(self) -> str:
         """The answer in plain words, if the first text has it."""
-        found = IN_SHORT.search(self.opening)
-        return plain(" ".join(found[1].split())) if found else ""
+        return plain(notebooks.in_short(self.nb))
 
     def figures(self, folder: Path) -> Iterator[tuple[bytes, str]]:
         """All figures as PNG, with alt text; what the first text shows comes first.
@@ -102,7 +103,8 @@ def cards(pages: Sequence[Page], folder: Path) -> dict[str, tuple[str, str]]:
         for png, alt in page.figures(folder):
             if png not in taken:
                 taken.add(png)
-                chosen[page.name] = (base64.b64encode(cropped(png)).decode(), alt)
+                panel = cropped(png, ENDS.get(page.name))
+                chosen[page.name] = (base64.b64encode(panel).decode(), alt)
                 break
     return chosen
 
@@ -120,17 +122,27 @@ def stacked(png: bytes) -> bytes:
     return _packed(tall)
 
 
-def cropped(png: bytes) -> bytes:
-    """Return a figure's first panel, or the top of a long one, as a small PNG."""
+def cropped(png: bytes, end: float | None = None) -> bytes:
+    """Return a figure's first panel as a small PNG; of a long one, the lowest.
+
+    Panels that stand above one another have their axis labelled below the lowest.
+
+    Parameters
+    ----------
+    end : where the panel ends, as a share of the width, if that is known.
+    """
     image = _opened(png)
     width, height = image.size
-    if width > LEGIBLE:
+    if end is not None:
+        width = int(end * width)
+    elif width > LEGIBLE:
         width = _gap(image, 0, width * 2 // 5, LEGIBLE, width)
     image = image.crop((0, 0, width, height))
+    top = 0
     if height > 0.8 * width:
-        otherwise = int(0.62 * width) + 1
-        height = _gap(image, 1, width * 2 // 5, int(0.8 * width), otherwise)
-    image = image.crop((0, 0, width, height))
+        highest, lowest = height - int(0.8 * width), height - width * 2 // 5
+        top = _gap(image, 1, highest, lowest, height - int(0.62 * width) - 1)
+    image = image.crop((0, top, width, height))
     image.thumbnail((960, 960))
     return _packed(image)
 
@@ -187,6 +199,7 @@ def rows(known: pd.DataFrame) -> list[dict[str, Any]]:
                 "kind": kind,
                 "bar": interval,
                 "chapter": row["chapter"],
+                "group": headlines.group(row["limit"]),
                 "questions": questions(row["section"]),
             }
         )
@@ -209,6 +222,7 @@ def render(pages: Sequence[Page], folder: Path, environment: Environment) -> str
     """
     known = claims.results()
     listed, shown = rows(known), headlines.front(known)
+    found = [headlines.conclusion(p.nb) for p in pages if p.name == headlines.LAST]
     lead, picture = [], folder / shown.picture
     if shown.lead and picture.is_file():
         whole = picture.read_bytes()
@@ -224,7 +238,9 @@ def render(pages: Sequence[Page], folder: Path, environment: Environment) -> str
         pictures=cards(pages, folder),
         questions=plain(table),
         front=shown,
+        found=plain("".join(found)),
         lead=lead,
+        sums={name: sum(n.values()) for name, n in shown.tally.items()},
         texts=headlines,
         claims=listed,
         kinds=list(dict.fromkeys([*claims.VERDICT_COLOURS, *_each(listed, "kind")])),

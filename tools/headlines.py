@@ -10,6 +10,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 import pandas as pd
+from nbformat import NotebookNode
 
 from helpers import claims
 from tools import notebooks
@@ -21,6 +22,7 @@ KEY_NUMBER = re.compile(
     r"(<!-- on record: ([\w-]+) -->\n).*?(<!-- end of record -->)", re.DOTALL
 )
 
+VERDICTS = tuple(claims.VERDICT_COLOURS)
 LEAD = "larger-rates"  # the claim that is shown first, with a picture
 PICTURE = "rates.png"  # of the notebook that tries it
 ALT = (
@@ -35,12 +37,23 @@ CAPTION = (
     "on all replications."
 )
 STRONGEST = 3
-EVERY = "notebooks/11_verdict.ipynb#6.-All-verdicts-(Q3.2)"
+LAST = "11_verdict"  # the notebook that draws the conclusion
+EVERY = f"notebooks/{LAST}.ipynb#6.-All-verdicts-(Q3.2)"
+ASKED = "notebooks/00_start_here.ipynb#1.-The-assignment,-question-by-question"
+ASSIGNMENT = (
+    "The notebooks answer an assignment: [its questions, and where each is answered]"
+    "({})."
+)
+GROUPS = ("benefits and other claims", "limits")  # by whether the sentence is a limit
+HOLDS = (
+    "*Supported* means that a claim holds, not that batch normalization wins: a "
+    "supported limit speaks against it."
+)
 RULE = (
-    "Chosen by rule among the primary claims. For: a benefit that is supported, or a "
-    "limit that is contradicted. Against: a limit that is supported, or a benefit that "
-    "is contradicted. The strongest have the interval that lies farthest beyond the "
-    "margin, counted in margins; units differ, so the order is a guide."
+    "Chosen by rule among the other primary claims. For: a benefit that is supported, "
+    "or a limit that is contradicted. Against: a limit that is supported, or a benefit "
+    "that is contradicted. The strongest have the interval that lies farthest beyond "
+    "the margin, counted in margins; units differ, so the order is a guide."
 )
 
 
@@ -67,7 +80,7 @@ class Front:
 
     lead: Finding | None
     picture: str  # its path below the repository
-    tally: dict[str, int]  # claims by verdict, of those that are replicated
+    tally: dict[str, dict[str, int]]  # replicated claims, by group and verdict
     anew: int  # claims that each run measures anew
     supporting: list[Finding]
     opposing: list[Finding]
@@ -91,6 +104,16 @@ def finding(row: pd.Series) -> Finding:
     )
 
 
+def group(limit: bool) -> str:
+    """Return the group of a claim, by whether its sentence is a limit."""
+    return GROUPS[bool(limit)]
+
+
+def conclusion(nb: NotebookNode) -> str:
+    """Return the first two sentences of what a notebook says in short."""
+    return " ".join(re.split(r"(?<=[.!?]) ", notebooks.in_short(nb))[:2])
+
+
 def front(known: pd.DataFrame) -> Front:
     """Return what is shown first of all that is known, see ``RULE``.
 
@@ -100,13 +123,13 @@ def front(known: pd.DataFrame) -> Front:
     """
     tried = known[known["n_replications"] > 0]
     replicated = tried[tried["unit"] != claims.MEASURED_ANEW]
-    counts = replicated["verdict"].value_counts()
+    counts = replicated.groupby([replicated["limit"].map(group), "verdict"]).size()
     lead = finding(known.loc[LEAD]) if LEAD in replicated.index else None
     # How far the end of the interval that is nearer to zero lies beyond the margin.
     nearer = pd.concat([replicated["low"], -replicated["high"]], axis=1).max(axis=1)
     beyond = (nearer / replicated["margin"]).sort_values(ascending=False, kind="stable")
     ordered = replicated.loc[beyond.index]
-    ordered = ordered[ordered["primary"].astype(bool)]
+    ordered = ordered[ordered["primary"].astype(bool) & (ordered.index != LEAD)]
     decided = ordered[ordered["verdict"].isin(["supported", "contradicted"])]
     speaks_for = (decided["verdict"] == "supported") != decided["limit"].astype(bool)
 
@@ -116,16 +139,25 @@ def front(known: pd.DataFrame) -> Front:
     return Front(
         lead=lead,
         picture=f"plots/{known.loc[LEAD, 'notebook']}/{PICTURE}" if lead else "",
-        tally={one: int(counts.get(one, 0)) for one in claims.VERDICT_COLOURS},
+        tally={
+            name: {one: int(counts.get((name, one), 0)) for one in VERDICTS}
+            for name in GROUPS
+        },
         anew=int((tried["unit"] == claims.MEASURED_ANEW).sum()),
         supporting=strongest(decided[speaks_for]),
         opposing=strongest(decided[~speaks_for]),
     )
 
 
-def front_text(known: pd.DataFrame) -> str:
-    """Return the README's opening in Markdown, from rows of :func:`claims.results`."""
-    shown, lines = front(known), []
+def front_text(known: pd.DataFrame, found: str) -> str:
+    """Return the README's opening in Markdown.
+
+    Parameters
+    ----------
+    known : rows of :func:`claims.results`.
+    found : the conclusion, in a sentence or two.
+    """
+    shown, lines = front(known), [found, "", ASSIGNMENT.format(ASKED), ""]
     if lead := shown.lead:
         lines += [f"[![{ALT}]({shown.picture})](notebooks/{lead.link})", ""]
         lines += [
@@ -134,20 +166,21 @@ def front_text(known: pd.DataFrame) -> str:
             f"replications). {CAPTION}",
             "",
         ]
-    verdicts, counts = shown.tally.keys(), shown.tally.values()
-    cells = [f"[{count}]({EVERY})" for count in counts]
+    sums = {name: sum(counts.values()) for name, counts in shown.tally.items()}
+    lines.append(f"| {sum(sums.values())} claims | {' | '.join(VERDICTS)} |")
+    lines.append(f"|---|{'---|' * len(VERDICTS)}")
+    for name, counts in shown.tally.items():
+        cells = [f"[{count}]({EVERY})" for count in counts.values()]
+        lines.append(f"| {sums[name]} {name} | {' | '.join(cells)} |")
     lines += [
-        f"| what {sum(counts)} claims came to | {' | '.join(verdicts)} |",
-        f"|---|{'---|' * len(cells)}",
-        f"| claims with that verdict | {' | '.join(cells)} |",
-        "",
+        *("", HOLDS, ""),
         "| strongest findings for batch normalization | strongest against it |",
         "|---|---|",
     ]
     for pair in zip_longest(shown.supporting, shown.opposing):
         sides = [_cell(one) if one else "" for one in pair]
         lines.append(f"| {' | '.join(sides)} |")
-    return "\n".join([*lines, "", f"*{RULE}*"])
+    return "\n".join([*lines, "", f"*{RULE}*"]).strip()
 
 
 def _cell(one: Finding) -> str:
@@ -204,7 +237,9 @@ def update(root: Path) -> None:
     """
     readme, known = root / "README.md", claims.results()
     text = readme.read_text(encoding="utf-8")
-    text = notebooks.between(text, *FRONT, front_text(known))
+    last = root / "notebooks" / f"{LAST}.ipynb"
+    found = conclusion(notebooks.read(last)) if last.is_file() else ""
+    text = notebooks.between(text, *FRONT, front_text(known, found))
     notebooks.write_text(notebooks.between(text, START, END, table()), readme)
     for path in notebooks.find(root / "notebooks"):
         nb = notebooks.read(path)

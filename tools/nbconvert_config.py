@@ -16,6 +16,8 @@ from jinja2 import pass_context
 
 WITH_FORMULAS = ("text/html", "text/latex", "text/markdown")
 EFFECTS = ("effect", "verdict")  # columns to see on a phone without scrolling
+# Pixels of a figure. A single panel has at most 1,200 by 720, or is one of a page.
+WIDE, TALL = 1200, 800
 
 mathjax = find_spec("sphinx-mathjax-offline")
 if mathjax is None or mathjax.origin is None:
@@ -51,10 +53,13 @@ def images(metadata):
     return [about for kind, about in metadata.items() if kind.startswith("image/")]
 
 
-def tall(png):
-    """Whether a PNG, in base64, is taller than wide: on paper it needs a page."""
+def shape(png):
+    """Return the classes of a PNG, in base64: what a phone and paper do with it.
+
+    *wide* has several panels side by side, *tall* several rows of panels or of claims.
+    """
     width, height = struct.unpack(">II", b64decode(png[:44])[16:24])
-    return height > 1.2 * width
+    return " ".join(["wide"] * (width > WIDE) + ["tall"] * (height > TALL))
 
 
 def steps(nb):
@@ -91,22 +96,25 @@ def joined(html):
 
 def framed(html):
     """Set an image that is a paragraph, and the italic line below it, as a figure."""
-    return re.sub(
-        r"(?s)<p>(<img [^>]*>)\s*"
-        r"(?:(?:</p>\s*<p>)?\s*<em>((?:(?!</em>).)*)</em>\s*)?</p>",
-        lambda found: (
-            f"<figure>{found[1]}"
-            + (f"<figcaption><p>{found[2]}</p></figcaption>" if found[2] else "")
-            + "</figure>"
-        ),
-        html,
-    )
+
+    def frame(found):
+        png = re.search(r'src="data:image/png;base64,([^"]+)', found[1])
+        caption = f"<figcaption><p>{found[2]}</p></figcaption>" if found[2] else ""
+        return (
+            f'<figure class="{shape(png[1]) if png else ""}">'
+            f'<div class="pan">{found[1]}</div>{caption}</figure>'
+        )
+
+    image = r"(?s)<p>(<img [^>]*>)\s*"
+    below = r"(?:(?:</p>\s*<p>)?\s*<em>((?:(?!</em>).)*)</em>\s*)?</p>"
+    return re.sub(image + below, frame, html)
 
 
 def table(html):
-    """Let a table scroll by itself; name the cells of one that has effects.
+    """Let a table scroll by itself, under its caption; name cells beside effects.
 
-    On a phone such a row is stacked, so that its effect is seen beside its claim.
+    On a phone a row with an effect is stacked: the effect is seen beside its claim.
+    A caption keeps the width of the page, however wide or narrow its table is.
     """
     (soup,) = BeautifulSoup(html, "html.parser").select("table:not(table table)")
     head = soup.thead
@@ -120,9 +128,12 @@ def table(html):
             cells = row.find_all(["th", "td"], recursive=False)
             for cell, name in zip(cells, names, strict=False):
                 cell["data-name"] = name
-        html = str(soup)
+    told = soup.caption.extract().decode_contents() if soup.caption else ""
+    scroll = f'<div class="scroll" role="group" aria-label="table" tabindex="0">{soup}'
+    if not told:
+        return f"{scroll}</div>"
     return (
-        f'<div class="scroll" role="group" aria-label="table" tabindex="0">{html}</div>'
+        f'<figure class="data"><figcaption>{told}</figcaption>{scroll}</div></figure>'
     )
 
 
@@ -155,7 +166,7 @@ def adapt(context, html):
     html = re.sub(r'<a class="anchor-link"[^>]*>.*?</a>', "", html)
     html = re.sub(r'(href="(?!\w+:)[^"#]+)\.ipynb\b', r"\1.html", html)
     folder = context.get("resources", {}).get("metadata", {}).get("path", "")
-    html = embedded(framed(joined(html)), folder)
+    html = framed(embedded(joined(html), folder))
     return re.sub(r"(?s)<table.*?</table>", lambda found: table(found[0]), html)
 
 
@@ -173,6 +184,6 @@ c.HTMLExporter.filters = {
     "adapt": adapt,
     "formulas": formulas,
     "steps": steps,
-    "tall": tall,
+    "shape": shape,
 }
 c.CoalesceStreamsPreprocessor.enabled = True

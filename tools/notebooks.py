@@ -31,6 +31,7 @@ METADATA = {
         "pygments_lexer": "ipython3",
     },
 }
+IN_SHORT = re.compile(r"^\*\*In short\.\*\*\s*(.+?)(?:\n\s*\n|\Z)", re.M | re.S)
 READER = "reads-record"  # the tag of the cell that does
 KEPT_CELL_METADATA = ("tags", "jupyter", "cellView")
 
@@ -70,6 +71,13 @@ def questions(nb: NotebookNode) -> str:
     section = r"^## [^\n]*question by question\n(.*?)(?=^## |\Z)"
     found = re.search(section, text, re.MULTILINE | re.DOTALL)
     return found[1].strip() if found else ""
+
+
+def in_short(nb: NotebookNode) -> str:
+    """Return the answer in plain words that a notebook's first text gives, if any."""
+    texts = (cell.source for cell in nb.cells if cell.cell_type == "markdown")
+    found = IN_SHORT.search(next(texts, ""))
+    return " ".join(found[1].split()) if found else ""
 
 
 @contextmanager

@@ -2,7 +2,7 @@ const form = document.querySelector('.filters');
 const rows = [...document.querySelectorAll('.claims tr[data-verdict]')];
 const select = () => {
   const words = form.elements.words.value.toLowerCase().split(/\s+/).filter(Boolean);
-  const chosen = ['verdict', 'chapter', 'question']
+  const chosen = ['verdict', 'chapter', 'question', 'group']
     .map(name => [name, form.elements[name].value]).filter(([, value]) => value);
   let shown = 0;
   for (const row of rows) {
@@ -25,6 +25,7 @@ if (form) {
     link.addEventListener('click', () => {
       form.reset();
       form.elements.verdict.value = link.dataset.verdict;
+      form.elements.group.value = link.dataset.group;
       select();
     });
   }

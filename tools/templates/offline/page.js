@@ -44,7 +44,7 @@ button.addEventListener('click', () => {
   show(shown);
   try { localStorage.setItem(KEY, shown ? 'shown' : 'folded'); } catch { /* as above */ }
 });
-button.hidden = false;
+button.hidden = !document.querySelector('.code');
 
 // A figure opens large: what has several panels cannot be read on a phone.
 const dialog = document.querySelector('dialog.large'), large = new Image();

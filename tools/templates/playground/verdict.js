@@ -36,7 +36,10 @@ const needed = (values, margin, rule) => {
 };
 
 const describe = (value, unit, sign = true) => {
-  if (unit !== "accuracy") return `×${Math.exp(value).toFixed(2)}`;
+  const factor = Math.exp(value);
+  if (unit !== "accuracy") {
+    return `×${factor < 0.1 ? factor.toPrecision(2) : factor.toFixed(2)}`;
+  }
   const size = (100 * Math.abs(value)).toFixed(2);
   const before = value < 0 && Number(size) ? "−" : "+";
   return `${sign || before === "−" ? before : ""}${size} points`;
