@@ -235,6 +235,47 @@ def test_losses_are_those_of_the_numpy_reference(act, batch):
 
 
 @NODE
+def test_a_loss_that_single_precision_cannot_hold_has_diverged():
+    held, splits = invented()
+    settings = usual() | {"batch": 2, "rate": 8, "depth": 12, "updates": 8}
+    cases = [{"settings": settings, "seed": seed, "updates": 8} for seed in (1, 2, 3)]
+    answers = run_engine("losses", [case | {"images": held} for case in cases])
+    for case, answer in zip(cases, answers, strict=True):
+        pair = twins.train(settings, case["seed"], splits, checks=False)
+        assert [run.diverged for run in pair] == [True, False]
+        for run, found in zip(pair, answer, strict=True):
+            assert found["diverged"] == run.diverged
+            assert len(found["losses"]) == len(run.losses)
+            assert max(found["losses"]) <= np.finfo(np.float32).max
+
+
+@NODE
+def test_a_running_mean_forgets_a_huge_loss():
+    values = [1e35, *range(1, 40)]
+    (means,) = run_engine("means", [{"values": values, "width": 4}])
+    windows = [values[max(0, i - 3) : i + 1] for i in range(len(values))]
+    assert means == pytest.approx([np.mean(window) for window in windows])
+
+
+@NODE
+def test_numbers_are_said_in_few_letters():
+    cases = {
+        (4.2e35, 1): "4e35",
+        (3e4, 1): "3e4",
+        (3000, 1): "3000",
+        (0.3, 1): "0.3",
+        (0.0003, 1): "3e-4",
+        (864, 2): "860",
+        (9949, 2): "9900",
+        (1.04, 2): "1.0",
+        (-0.021, 2): "-0.021",
+        (0, 2): "0.0",
+    }
+    asked = [{"value": value, "digits": digits} for value, digits in cases]
+    assert run_engine("brief", asked) == list(cases.values())
+
+
+@NODE
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradients_are_those_of_central_differences(kind):
     cases = [

@@ -12,12 +12,22 @@ const line = (points, names) => {
   return points.length < 2 ? "" : `<path class="line ${names}" d="M${places}"/>`;
 };
 
-const runningMean = (values, width) => {
-  let sum = 0;
-  return values.map((value, i) => {
-    sum += value - (i < width ? 0 : values[i - width]);
-    return sum / Math.min(i + 1, width);
-  });
+// Each window is summed anew: what is added and subtracted again leaves its rounding
+// behind, and after one huge loss that is larger than all that follow.
+const runningMean = (values, width) => values.map((_, i) => {
+  const window = values.slice(Math.max(0, i + 1 - width), i + 1);
+  return window.reduce((sum, value) => sum + value, 0) / window.length;
+});
+
+// In few letters, as there is room for few: 860, but 4e35.
+const brief = (value, digits = 1) => {
+  if (!Number.isFinite(value)) return "∞";
+  const size = Math.abs(value);
+  if (size >= 1e4 || (size > 0 && size < 1e-3)) {
+    return value.toExponential(digits - 1).replace("e+", "e");
+  }
+  const words = value.toPrecision(digits);
+  return words.includes("e") ? String(Number(words)) : words;
 };
 
 // Both axes of a chart over updates: places of values, and what is drawn behind lines.
@@ -60,7 +70,7 @@ const losses = ({arms, total}) => {
   const every = Math.ceil((to - from) / 7), marks = [];
   for (let i = from; i <= to; i += every) marks.push(mark(i));
   const {x, y, back} = frame(total, [from / 2, to / 2],
-    marks.map(v => [decade(v), String(Number(v.toPrecision(1)))]));
+    marks.map(v => [decade(v), brief(v)]));
   const thin = values => {
     const step = Math.ceil(total / POINTS);
     return values.map((v, i) => [x(i + 1), y(decade(v))])
@@ -89,8 +99,6 @@ const accuracy = ({arms, total}) => {
   return back + drawn.join("") + names(ends);
 };
 
-const short = value => Number.isFinite(value) ? value.toPrecision(2) : "∞";
-
 // One drawing a layer: {svg, label}. Histograms: a list of layers for each arm.
 const layers = (arms, histograms) => histograms[0].map((_, layer) => {
   const width = 200, base = 116, left = 2;
@@ -105,9 +113,9 @@ const layers = (arms, histograms) => histograms[0].map((_, layer) => {
     const steps = shares.map((share, k) =>
       `V${top(share).toFixed(1)}H${((k + 1) * step).toFixed(1)}`);
     svg += `<path class="shape ${kind}" d="M0 ${base}${steps.join("")}V${base}"/>`
-      + text(width - 2, 13 + 15 * i, `sd ${short(deviation)}`,
+      + text(width - 2, 13 + 15 * i, `sd ${brief(deviation, 2)}`,
         `class="name ${kind}" text-anchor="end"`);
-    return `${name} mean ${short(mean)}, standard deviation ${short(deviation)}`;
+    return `${name} mean ${brief(mean, 2)}, standard deviation ${brief(deviation, 2)}`;
   });
   return {svg, label: `Layer ${layer + 1}: ${says.join("; ")}`};
 });
@@ -158,5 +166,6 @@ const stack = ({values, margin, unit, interval, names: [a, b]}) => {
   return svg;
 };
 
-return {accuracy, layers, losses, runningMean, stack};
+return {accuracy, brief, layers, losses, runningMean, stack};
 })();
+if (typeof module !== "undefined") module.exports = {Charts};
