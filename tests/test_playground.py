@@ -492,6 +492,25 @@ def test_it_can_be_used_by_keyboard(page, address):
     assert page.run("form.elements.updates.getAttribute('aria-valuetext')") == "512"
 
 
+# The longest words that charts may have to show.
+CROWD = """watched.arms.forEach((arm, i) => {
+  const name = `layer norm (${"AB"[i]})`;
+  Object.assign(arm, {name, diverged: true, losses: [2e-7, 3, 2e34]});
+});
+drawPair();
+$("stack").innerHTML = Charts.stack({values: [Math.log(2 ** 8.35)], margin: 0.1,
+  unit: "factor", interval: null, names: ["layer norm (A)", "layer norm (B)"]})"""
+# Options of lists that are wider than their list.
+TIGHT = """() => [...document.querySelectorAll(".settings select")].flatMap(list => {
+  const pen = document.createElement("canvas").getContext("2d");
+  const {fontSize, fontFamily} = getComputedStyle(list);
+  pen.font = `${fontSize} ${fontFamily}`;
+  const arrow = 28, room = list.clientWidth - arrow;
+  return [...list.options].map(option => option.text)
+    .filter(words => pen.measureText(words).width > room);
+})"""
+
+
 @CHROMIUM
 @pytest.mark.parametrize("width", [390, 1200])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -503,6 +522,7 @@ def test_nothing_is_cut_off(page, address, width, scheme, tmp_path):
     predict_and_run(page)
     page.wait("document.querySelectorAll('#layers svg').length === 12")
     assert page.run("document.documentElement.scrollWidth") <= width
+    page.run(CROWD)
     cut = page.run("""[...document.querySelectorAll("#live svg")].flatMap(svg => {
       const box = svg.getBoundingClientRect();
       return [...svg.querySelectorAll("text")].filter(text => {
@@ -511,6 +531,13 @@ def test_nothing_is_cut_off(page, address, width, scheme, tmp_path):
       }).map(text => text.textContent);
     })""")
     assert cut == []
+    names = page.run("[...document.querySelectorAll('#loss .name')].map("
+                     "name => Number(name.getAttribute('y')))")  # fmt: skip
+    assert abs(names[0] - names[1]) >= 15
+    assert page.run(f"({TIGHT})()") == []
+    kinds = page.run("""[...document.querySelectorAll("main p")]
+      .map(text => getComputedStyle(text).display)""")
+    assert set(kinds) <= {"block", "none"}
     page.photograph(tmp_path / "page.png")
     assert (tmp_path / "page.png").stat().st_size > 50_000
 
