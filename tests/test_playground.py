@@ -164,6 +164,16 @@ def test_every_preset_says_how_its_claim_stands_and_quotes_no_number(monkeypatch
     assert "not on record yet" in playground.standing(keys[1], ())
 
 
+def test_what_one_chooses_from_is_defined_there(soup):
+    assert list(playground.MEANS) == list(claims.VERDICT_COLOURS)
+    for label in soup.select("#prediction label"):
+        assert label.small.text == playground.MEANS[label.input["value"]]
+    words = soup.get_text(" ")
+    for term in ("training mode, by each batch’s own", "γ and β, a scale and a shift"):
+        assert term in words
+    assert f"beyond {np.finfo(np.float32).max:.1e}".replace("e+", "e") in words
+
+
 def test_a_preset_of_nothing_is_refused(tmp_path, monkeypatch):
     text = (SOURCES / "settings.toml").read_text(encoding="utf-8")
     (tmp_path / "playground").mkdir()
