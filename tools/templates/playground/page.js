@@ -11,17 +11,25 @@ const unitOf = s => s.measure === "accuracy" ? "accuracy" : "factor";
 const nameOf = kind => knobs.a.options[kind];
 const capital = words => words[0].toUpperCase() + words.slice(1);
 const claimed = kind => kind === "plain" ? "no normalization" : nameOf(kind);
-const statement = s => capital(claimed(s.b)) + (s.measure === "accuracy"
-  ? ` is more accurate than ${claimed(s.a)} after ${s.updates} updates`
-  : ` reaches ${s.measure} % in fewer updates than ${claimed(s.a)}`);
+// A name for each twin; equal ones are told apart by their letters.
+const named = (s, words) => [s.a, s.b].map((kind, i) => (
+  words(kind) + (s.a === s.b ? ` (${"AB"[i]})` : "")));
+const shortNames = s => named(s, kind => facts.short[kind]);
+const statement = s => {
+  const [a, b] = named(s, claimed);
+  return capital(b) + (s.measure === "accuracy"
+    ? ` is more accurate than ${a} after ${s.updates} updates`
+    : ` reaches ${s.measure} % in fewer updates than ${a}`);
+};
 const ofBatch = kind => kind === "batch" || kind === "bare";
+const averages = s => ofBatch(s.a) || ofBatch(s.b);
 const where = s => [
   knobs.data.options[s.data],
   `${s.depth} × ${s.width} ${knobs.act.options[s.act]} units`,
   `weights ${s.scale} × He’s`, `batch size ${s.batch}`,
   `rate ${saidRate(s.rate)}${s.schedule === "falling" ? ", falling" : ""}`,
   ...s.measure === "accuracy" ? [] : [`at most ${s.updates} updates`],
-  ...ofBatch(s.a) || ofBatch(s.b) ? [`momentum ${s.momentum}`] : [],
+  ...averages(s) ? [`averages’ momentum ${s.momentum}`] : [],
 ].join(", ");
 
 // ---- The state --------------------------------------------------------------------
@@ -33,9 +41,10 @@ let drawing = false;
 let resting = 0;     // the clock that waits for a slider to rest
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
-const freshPair = (s, seed) => ({s, seed, updates: 0, histograms: null,
-  arms: [s.a, s.b].map(kind => (
-    {kind, name: facts.short[kind], losses: [], checks: [], diverged: false}))});
+const freshPair = (s, seed) => ({s, seed, updates: 0, first: null, histograms: null,
+  arms: [s.a, s.b].map((kind, i) => (
+    {kind, name: shortNames(s)[i], full: named(s, nameOf)[i], losses: [], checks: [],
+      diverged: false}))});
 
 const clear = () => {
   clearTimeout(resting);
@@ -106,10 +115,9 @@ const judged = () => {
   return {...found, seeds};
 };
 
-const counted = (test, words) => [trial.s.a, trial.s.b].flatMap((kind, i) => {
+const counted = (test, words) => shortNames(trial.s).flatMap((name, i) => {
   const count = pairsOf().filter(arms => test(arms[i])).length;
-  return count ? [`${count} of ${trial.seeds.length} runs of ${facts.short[kind]} ${
-    words}`] : [];
+  return count ? [`${count} of ${trial.seeds.length} runs of ${name} ${words}`] : [];
 });
 const remarks = () => {
   const found = [
@@ -133,14 +141,15 @@ const spokenTrial = () => `${trial.seeds.length} seeds: ${trial.judged.verdict}.
   effectWords()}. ${remarks().map(remark => `${remark}.`).join(" ")}`.trim();
 const spokenPair = () => {
   const {arms, seed, updates} = watched;
-  const ends = arms.map(({kind, checks, diverged}) =>
-    `${nameOf(kind)} ${percent(checks.at(-1).inference)}${diverged ? ", diverged" : ""}`);
-  return `Seed ${seed}, ${updates} updates: validation accuracy of ${ends.join("; ")}.`;
+  const ends = arms.map(({full, checks, diverged}) =>
+    `${full} ${percent(checks.at(-1).inference)}${diverged ? ", diverged" : ""}`);
+  return `Seed ${seed}, ${counting(updates)}: validation accuracy of ${ends.join("; ")}.`;
 };
 
 // ---- Drawing ----------------------------------------------------------------------
 
 const percent = share => `${(100 * share).toFixed(1)} %`;
+const counting = updates => `${updates} update${updates === 1 ? "" : "s"}`;
 const say = words => { $("status").textContent = words; };
 
 // At most once a frame, however fast the workers report.
@@ -156,22 +165,26 @@ const draw = () => {
 };
 
 const drawPair = () => {
-  const {s, arms, updates, histograms, seed} = watched, view = {arms, total: s.updates};
+  const {s, arms, updates, first, histograms, seed} = watched;
+  const view = {arms, total: s.updates};
   $("seed").textContent = updates ? `· seed ${seed}` : "";
   $("loss").innerHTML = Charts.losses(view);
   $("accuracy").innerHTML = Charts.accuracy(view);
-  const mean = arm => Charts.runningMean(arm.losses, 16).at(-1);
-  const label = (what, of) => `${what} after ${updates} updates: ${
-    arms.map(arm => `${nameOf(arm.kind)} ${of(arm)}`).join(", ")}`;
-  const loss = arm => arm.diverged ? "diverged" : (mean(arm)?.toFixed(2) ?? "–");
+  $("diverged").hidden = !arms.some(arm => arm.diverged);
+  const mean = arm => Charts.runningMean(arm.losses.slice(-16), 16).at(-1);
+  const label = (what, of) => `${what} after ${counting(updates)}: ${
+    arms.map(arm => `${arm.full} ${of(arm)}`).join(", ")}`;
+  const inWords = value => value < 1e4 ? value.toFixed(2) : Charts.brief(value);
+  const loss = arm => arm.diverged ? "✗ diverged"
+    : arm.losses.length ? inWords(mean(arm)) : "–";
   const accuracy = ({checks}, mode) => (
     checks.length ? percent(checks.at(-1)[mode]) : "–");
   $("loss").setAttribute("aria-label", label("Training loss", loss));
   $("accuracy").setAttribute("aria-label",
     label("Validation accuracy", arm => accuracy(arm, "inference")));
-  $("done").textContent = updates;
+  $("done").textContent = counting(updates);
   $("numbers").tBodies[0].innerHTML = arms.map(arm =>
-    `<tr><th scope="row" style="--mark: var(--${arm.kind})">${nameOf(arm.kind)}</th>`
+    `<tr><th scope="row" style="--mark: var(--${arm.kind})">${arm.full}</th>`
     + [loss(arm), accuracy(arm, "inference"), accuracy(arm, "training")]
       .map(words => `<td>${words}</td>`).join("")).join("");
   $("layers").innerHTML = histograms ? Charts.layers(arms, histograms)
@@ -183,8 +196,8 @@ const drawTrial = () => {
   const s = trial?.s ?? settings(), unit = unitOf(s), margin = marginOf(s);
   const values = trial ? effectsOf() : [];
   const interval = values.length > 1 ? Verdict.judge(values, margin, rule) : null;
-  const names = [s.a, s.b].map(kind => facts.short[kind]);
-  $("stack").innerHTML = Charts.stack({values, margin, unit, interval, names});
+  $("stack").innerHTML = Charts.stack(
+    {values, margin, unit, interval, names: shortNames(s)});
   $("stack").setAttribute("aria-label", `Paired differences: ${
     values.map(v => Verdict.describe(v, unit)).join(", ") || "none yet"}`);
   $("card").innerHTML = trial?.judged ? card() : `<p class="note">${trial
@@ -249,6 +262,7 @@ const changed = () => {
   for (const input of predictions) input.checked = false;
   clear();
   say("");
+  form.elements.momentum.disabled = !averages(settings());
   draw();
   if (!presetOf(settings())) resting = setTimeout(() => watchOne(false), REST);
 };
