@@ -424,6 +424,7 @@ LISTEN = """window.heard = []; new MutationObserver(() => {
 @CHROMIUM
 def test_the_first_losses_are_those_of_numpy(page, address):
     page.open(f"{address}#updates=32&width=8")
+    page.run("$('run').click()")
     page.wait("'done' in document.documentElement.dataset", 120)
     settings = usual() | {"updates": 32, "width": 8}
     images = playground.small("fashion_mnist")
@@ -438,6 +439,7 @@ def test_the_first_losses_are_those_of_numpy(page, address):
 def test_five_seeds_lead_to_the_card_that_numpy_recorded(page, address):
     page.open(address)
     page.run(LISTEN)
+    page.run(LISTEN.replace("heard", "shown").replace("status", "running"))
     predict_and_run(page)
     card = BeautifulSoup(playground.recorded()["card"], "html.parser")
     statement, found = (line.text for line in card.select(".bn-verdict > div"))
@@ -449,6 +451,41 @@ def test_five_seeds_lead_to_the_card_that_numpy_recorded(page, address):
     assert said.startswith("5 seeds: ")
     dots = page.run("document.querySelectorAll('#stack .dot').length")
     assert dots == 5
+    assert page.run("predictions.every(input => input.disabled)")
+    assert "1 of 5 seeds have ended" in " ".join(page.run("shown"))
+    page.run("$('see').click()")
+    assert page.run("document.activeElement.id") == "verdict-title"
+
+
+@CHROMIUM
+@pytest.mark.parametrize("asked", ["", "#rate=1", "#updates=32&width=8"])
+def test_nothing_starts_by_itself(page, address, asked):
+    page.open(address + asked)
+    page.run("form.elements.seeds.dispatchEvent(new Event('input', {bubbles: true}))")
+    page.run("new Promise(resolve => setTimeout(resolve, 600))")
+    assert page.run("[hands.busy, watched.updates]") == [False, 0]
+    assert "–" in page.run("$('numbers').textContent")
+
+
+@CHROMIUM
+def test_a_question_says_on_a_phone_that_it_is_predicted_first(page, address):
+    page.prefer(prefers_reduced_motion="reduce")
+    page.resize(390, 700)
+    page.open(address)
+    page.run("$('run').scrollIntoView({block: 'start'})")
+    style = "getComputedStyle($('{}')).{}"
+    calm = page.run(style.format("hint", "color"))
+    page.run("$('run').click()")
+    assert page.run("hands.busy") is False
+    assert "First predict" in page.run("$('hint').textContent")
+    assert page.run("$('hint').closest('legend').parentElement.id") == "prediction"
+    assert page.run(style.format("hint", "color")) != calm
+    assert page.run(style.format("prediction", "outlineStyle")) == "solid"
+    seen = page.run("(box => [box.top, box.bottom])($('hint').getBoundingClientRect())")
+    assert 0 < seen[0] < seen[1] < 700
+    page.run("predictions[1].click()")
+    assert page.run("$('hint').textContent") == ""
+    assert page.run(style.format("prediction", "outlineStyle")) == "none"
 
 
 @CHROMIUM
@@ -461,14 +498,30 @@ def test_the_address_holds_the_settings(page, address):
     page.run("form.elements.depth.value = 2")
     page.run("form.elements.depth.dispatchEvent(new Event('input', {bubbles: true}))")
     assert page.run("location.hash") == f"#{wanted.replace('depth=1', 'depth=3')}"
-    page.open(f"{address}#rate=7&nonsense=1&depth=")
-    assert page.run("toHash(settings())") == ""
+    page.open(f"{address}#rate=10&nonsense=1&depth=&width=8")
+    assert page.run("location.hash") == "#width=8"
+    said = page.run("$('status').textContent")
+    assert "rate=10 is not offered: 1/16 used." in said
+    assert "depth= is not offered: 2 used." in said
+    assert "nonsense is no setting." in said
     for preset in playground.settings()["presets"]:
         name = json.dumps(preset["name"])
         links = "[...document.querySelectorAll('.presets a')]"
         page.run(f"{links}.find(link => link.textContent === {name}).click()")
         now = page.run("settings()")
         assert now == usual() | preset["settings"]
+        page.run("new Promise(requestAnimationFrame)")
+        batch = {"batch", "bare"} & {now["a"], now["b"]}
+        assert page.run("form.elements.momentum.disabled") is not bool(batch)
+        words = page.run("document.querySelector('main').textContent")
+        assert not re.search("(?<!averages’ )momentum", words)  # not the descent's
+        equal = now["a"] == now["b"]
+        assert equal == ("plain (B)" in page.run("$('loss').textContent"))
+        assert equal == ("normalization (A)" in page.run("$('claim').textContent"))
+    last, before = page.run("presets.slice(-2).map(preset => preset.hash).reverse()")
+    assert page.run("location.hash") == f"#{last}"
+    page.run("history.back()")
+    page.wait(f"toHash(settings()) === {json.dumps(before)}")
 
 
 @CHROMIUM
@@ -488,7 +541,7 @@ def test_it_can_be_used_by_keyboard(page, address):
         if page.run(f"{focused}.id") == "run":
             break
     page.press("Enter")
-    assert "First predict" in page.run("$('status').textContent")
+    assert "First predict" in page.run("$('hint').textContent")
     assert page.run(f"{focused}.name") == "prediction"
     page.press(" ")
     assert page.run("document.querySelector('[name=prediction]:checked').value")
@@ -569,28 +622,34 @@ def test_the_page_answers_while_it_trains(page, address):
     # Sixty milliseconds on two free cores; a machine that tests is not free.
     assert np.median(gaps) < 60
     assert page.run("$('status').textContent") == "Stopped."
+    assert page.run("document.activeElement.id") == "run"
 
 
 @CHROMIUM
 def test_with_reduced_motion_curves_are_drawn_at_the_end(page, address):
     page.prefer(prefers_reduced_motion="reduce")
-    page.open(f"{address}#depth=1&width=8")
+    page.open(f"{address}#depth=1&width=8&updates=32")
     page.run("""window.drawn = 0; new MutationObserver(() => { drawn += 1; })
       .observe($("loss"), {childList: true})""")
+    page.run(LISTEN.replace("heard", "shown").replace("status", "running"))
+    page.run("$('watch').click()")
     page.wait("'done' in document.documentElement.dataset", 120)
     assert page.run("drawn") <= 4  # anew, and at the end
+    assert "seed 1: 1 of 32 updates …" in page.run("shown")
+    assert page.run("[counting(0), counting(1)]") == ["0 updates", "1 update"]
 
 
 @CHROMIUM
 def test_without_workers_the_page_trains_itself(page, address):
     page.call("Page.addScriptToEvaluateOnNewDocument", source="delete window.Worker")
     page.open(f"{address}#updates=32&width=8")
+    page.run("$('run').click()")
     page.wait("'done' in document.documentElement.dataset", 120)
     assert page.run("hands.inPage")
 
 
-# Put at the end of the page: tells the page around it.
-TELL = """<script>new MutationObserver(() => {
+# Put at the end of the page: tries a question and tells the page around it.
+TELL = """<script>predictions[0].click(); $("run").click(); new MutationObserver(() => {
   if ("done" in document.documentElement.dataset) parent.postMessage("done", "*");
 }).observe(document.documentElement, {attributes: true})</script></body>"""
 

@@ -1,6 +1,5 @@
 // The page: what is claimed, run, shown and said.
 "use strict";
-const REST = 400;  // milliseconds a slider must rest before the twins start anew
 const SAY_WHY = "<b>Say why</b> before you go on: do the losses differ, or only the "
   + "accuracies? In training mode too, or in inference mode alone? And what do the "
   + "layers hand on?";
@@ -38,16 +37,14 @@ let nextId = 1;
 let watched = null;  // the pair whose curves are shown
 let trial = null;    // the seeds that are run for a verdict
 let drawing = false;
-let resting = 0;     // the clock that waits for a slider to rest
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
-const freshPair = (s, seed) => ({s, seed, updates: 0, first: null, histograms: null,
+const freshPair = (s, seed) => ({s, seed, updates: 0, histograms: null,
   arms: [s.a, s.b].map((kind, i) => (
     {kind, name: shortNames(s)[i], full: named(s, nameOf)[i], losses: [], checks: [],
       diverged: false}))});
 
 const clear = () => {
-  clearTimeout(resting);
   hands.stop();
   trial = null;
   watched = freshPair(settings(), Number(settings().first));
@@ -56,15 +53,17 @@ const clear = () => {
 const jobFor = (s, seed, options = {}) => (
   {id: nextId++, settings: s, seed, watched: false, slowly: false, ...options});
 
-const watchOne = slowly => {
+const watchOne = () => {
   clear();
   say("");
-  hands.start([jobFor(watched.s, watched.seed, {watched: true, slowly})]);
+  lock(true);
+  hands.start([jobFor(watched.s, watched.seed, {watched: true, slowly: true})]);
   draw();
 };
 const runSeeds = () => {
   clear();
   say("");
+  lock(true);
   const s = settings();
   const seeds = Array.from({length: Number(s.seeds)}, (_, i) => s.first + i);
   trial = {s, seeds, results: new Map(), judged: null,
@@ -89,6 +88,7 @@ const receive = (message, job) => {
     if (!hands.busy) finish();
   }
   if (message.done || !calm.matches) draw();
+  else drawRunning();
 };
 const hands = makeHands(facts.images, receive);
 
@@ -165,7 +165,7 @@ const draw = () => {
 };
 
 const drawPair = () => {
-  const {s, arms, updates, first, histograms, seed} = watched;
+  const {s, arms, updates, histograms, seed} = watched;
   const view = {arms, total: s.updates};
   $("seed").textContent = updates ? `· seed ${seed}` : "";
   $("loss").innerHTML = Charts.losses(view);
@@ -239,32 +239,66 @@ const drawButtons = () => {
   $("look").textContent = preset?.look ?? "";
   $("run").textContent = `Run ${s.seeds} seeds`;
   $("stop").hidden = !busy;
+  $("see").hidden = !trial?.judged;
+  drawRunning();
   for (const link of document.querySelectorAll("[data-preset]")) {
-    const own = link.dataset.preset ? presets[link.dataset.preset].hash : "";
-    if (own === toHash({...s, seeds: knobs.seeds.usual, first: knobs.first.usual})) {
-      link.setAttribute("aria-current", "true");
-    } else link.removeAttribute("aria-current");
+    if (presets[link.dataset.preset] === preset) link.setAttribute("aria-current", "true");
+    else link.removeAttribute("aria-current");
   }
+};
+// Beside the buttons, for eyes alone: read aloud, it would never end.
+const drawRunning = () => {
+  const {seed, s, updates} = watched, words = [];
+  if (hands.busy && trial) {
+    words.push(`${trial.results.size} of ${trial.seeds.length} seeds have ended`);
+  }
+  if (hands.busy && updates < s.updates) {
+    words.push(`seed ${seed}: ${updates} of ${s.updates} updates`);
+  }
+  $("running").textContent = words.length ? `${words.join("; ")} …` : "";
 };
 
 // ---- Listening --------------------------------------------------------------------
 
 const predictions = [...document.querySelectorAll("[name=prediction]")];
+// The keyboard goes along: `target` takes the focus where the eye is led.
+const lead = (target, shown = target) => {
+  target.focus({preventScroll: true});
+  const behavior = calm.matches ? "auto" : "smooth";
+  shown.scrollIntoView({behavior, block: shown === target ? "start" : "center"});
+};
+const hint = (words, missing) => {
+  $("hint").textContent = words;
+  $("prediction").classList.toggle("missing", missing);
+};
+// What was predicted stands once something was seen, until the next question.
+const lock = on => {
+  for (const input of predictions) input.disabled = on;
+  const stands = on && predictions.some(input => input.checked);
+  hint(stands ? "It stands until the next question." : "", false);
+};
 // A question of the page is answered first and run then.
 const mayRun = () => {
   if (!presetOf(settings()) || predictions.some(input => input.checked)) return true;
-  say("First predict: choose one of the four verdicts.");
-  predictions[0].focus();
+  hint("First predict: choose one of the four.", true);
+  lead(predictions[0], $("prediction"));
   return false;
 };
-// New settings: what was predicted and found was about others.
+// New settings: what was predicted and found was about others. Nothing starts by itself,
+// for whoever has seen a seed does not predict.
 const changed = () => {
   for (const input of predictions) input.checked = false;
+  lock(false);
   clear();
   say("");
   form.elements.momentum.disabled = !averages(settings());
   draw();
-  if (!presetOf(settings())) resting = setTimeout(() => watchOne(false), REST);
+};
+const follow = () => {
+  const wrong = fromHash(location.hash.slice(1));
+  writeHash();
+  changed();
+  say(wrong);
 };
 
 form.addEventListener("input", event => {
@@ -278,18 +312,24 @@ document.querySelector(".presets").addEventListener("click", event => {
   if (!link) return;
   event.preventDefault();  // a frame without an address cannot follow it
   fromHash(link.hash.slice(1));
-  writeHash();
+  writeHash("pushState");
   changed();
 });
-addEventListener("hashchange", () => { fromHash(location.hash.slice(1)); changed(); });
+addEventListener("hashchange", follow);
+$("prediction").addEventListener("change", () => hint("", false));
 $("run").addEventListener("click", () => { if (mayRun()) runSeeds(); });
-$("watch").addEventListener("click", () => { if (mayRun()) watchOne(true); });
-$("stop").addEventListener("click", () => { hands.stop(); say("Stopped."); draw(); });
+$("watch").addEventListener("click", () => { if (mayRun()) watchOne(); });
+$("stop").addEventListener("click", () => {
+  hands.stop();
+  say("Stopped.");
+  $("run").focus();  // Stop is about to go
+  draw();
+});
+$("see").addEventListener("click", () => lead($("verdict-title")));
 
 if (matchMedia("(max-width: 61.99rem)").matches) {
   document.querySelector(".settings").open = false;
 }
-fromHash(location.hash.slice(1));
 $("recorded").hidden = true;
 $("live").hidden = false;
-changed();
+follow();
