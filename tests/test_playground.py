@@ -585,6 +585,9 @@ def test_nothing_is_cut_off(page, address, width, scheme, tmp_path):
     predict_and_run(page)
     page.wait("document.querySelectorAll('#layers svg').length === 12")
     assert page.run("document.documentElement.scrollWidth") <= width
+    now = page.run("$('layers').innerHTML")
+    page.run("document.querySelector('[value=first]').click()")
+    page.wait(f"$('layers').innerHTML !== {json.dumps(now)}")
     page.run(CROWD)
     cut = page.run("""[...document.querySelectorAll("#live svg")].flatMap(svg => {
       const box = svg.getBoundingClientRect();

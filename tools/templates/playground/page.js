@@ -39,7 +39,7 @@ let trial = null;    // the seeds that are run for a verdict
 let drawing = false;
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
-const freshPair = (s, seed) => ({s, seed, updates: 0, histograms: null,
+const freshPair = (s, seed) => ({s, seed, updates: 0, first: null, histograms: null,
   arms: [s.a, s.b].map((kind, i) => (
     {kind, name: shortNames(s)[i], full: named(s, nameOf)[i], losses: [], checks: [],
       diverged: false}))});
@@ -76,6 +76,7 @@ const receive = (message, job) => {
   if (job.watched) {
     watched.updates = message.updates;
     watched.histograms = message.histograms;
+    watched.first ??= message.histograms;
     watched.arms.forEach((arm, i) => {
       const {losses, checks, diverged} = message.arms[i];
       arm.losses.push(...losses);
@@ -165,7 +166,7 @@ const draw = () => {
 };
 
 const drawPair = () => {
-  const {s, arms, updates, histograms, seed} = watched;
+  const {s, arms, updates, first, histograms, seed} = watched;
   const view = {arms, total: s.updates};
   $("seed").textContent = updates ? `· seed ${seed}` : "";
   $("loss").innerHTML = Charts.losses(view);
@@ -187,7 +188,8 @@ const drawPair = () => {
     `<tr><th scope="row" style="--mark: var(--${arm.kind})">${arm.full}</th>`
     + [loss(arm), accuracy(arm, "inference"), accuracy(arm, "training")]
       .map(words => `<td>${words}</td>`).join("")).join("");
-  $("layers").innerHTML = histograms ? Charts.layers(arms, histograms)
+  const shown = moments[0].checked ? first : histograms;
+  $("layers").innerHTML = shown ? Charts.layers(arms, shown)
     .map(({svg, label}) => '<svg viewBox="0 0 200 138" role="img" '
       + `aria-label="${label}">${svg}</svg>`).join("") : "";
 };
@@ -261,6 +263,7 @@ const drawRunning = () => {
 // ---- Listening --------------------------------------------------------------------
 
 const predictions = [...document.querySelectorAll("[name=prediction]")];
+const moments = [...document.querySelectorAll("[name=moment]")];
 // The keyboard goes along: `target` takes the focus where the eye is led.
 const lead = (target, shown = target) => {
   target.focus({preventScroll: true});
@@ -317,6 +320,7 @@ document.querySelector(".presets").addEventListener("click", event => {
 });
 addEventListener("hashchange", follow);
 $("prediction").addEventListener("change", () => hint("", false));
+$("moment").addEventListener("change", draw);
 $("run").addEventListener("click", () => { if (mayRun()) runSeeds(); });
 $("watch").addEventListener("click", () => { if (mayRun()) watchOne(); });
 $("stop").addEventListener("click", () => {
