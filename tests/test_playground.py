@@ -488,6 +488,24 @@ def test_a_question_says_on_a_phone_that_it_is_predicted_first(page, address):
     assert page.run(style.format("prediction", "outlineStyle")) == "none"
 
 
+# A trial that its five seeds leave undecided; ten would do.
+UNDECIDED = """runSeeds(); hands.stop(); trial.results = new Map(trial.seeds.map(
+  (seed, i) => [seed, [0, [0.002, 0.012, 0.018, 0.006, 0.012][i]].map(
+    value => ({value, arrived: true, diverged: false}))])); finish(); draw()"""
+
+
+@CHROMIUM
+def test_after_an_undecided_trial_others_are_tried(page, address):
+    page.open(f"{address}#updates=32&width=8")
+    page.run(UNDECIDED)
+    page.wait("$('anew').offsetParent")
+    assert page.run("trial.judged.verdict") == "undecided"
+    assert 5 < page.run("trial.judged.seeds") <= 10
+    page.run("$('anew').click()")
+    assert page.run("location.hash") == "#updates=32&width=8&seeds=10&first=21"
+    assert page.run("hands.busy || trial !== null || predictions[0].disabled") is False
+
+
 @CHROMIUM
 def test_the_address_holds_the_settings(page, address):
     wanted = "a=layer&b=bare&data=mnist&rate=0.5&schedule=falling&batch=2&updates=32"

@@ -128,10 +128,21 @@ const remarks = () => {
   const {verdict, seeds} = trial.judged;
   if (verdict === "undecided") {
     const most = rule.quantiles.length + 1;
+    const offered = Object.keys(knobs.seeds.options).some(count => Number(count) >= seeds);
     found.push(`If seeds go on to scatter like these, ${
-      seeds ? `about ${seeds} would decide` : `${most} would not decide`}`);
+      seeds ? `about ${seeds} would decide` : `${most} would not decide`}${
+      offered ? "" : ", more than this page offers"}`);
   }
   return found;
+};
+// After an undecided trial: one with as many seeds as would decide, and none of its own,
+// which would count twice. None where the page does not offer so many.
+const proposal = () => {
+  const {s, judged: {verdict, seeds}} = trial, {options} = knobs.seeds;
+  if (verdict !== "undecided" || !seeds) return null;
+  const enough = Object.keys(options).find(count => Number(count) >= seeds);
+  const first = knobs.first.values.find(value => value >= s.first + Number(s.seeds));
+  return enough && first ? {seeds: enough, first} : null;
 };
 const effectWords = () => {
   const {mean, low, high} = trial.judged, unit = unitOf(trial.s);
@@ -207,6 +218,11 @@ const drawTrial = () => {
     : "No trial yet: run the seeds."}</p>`;
   $("lesson").hidden = !trial?.judged;
   if (trial?.judged) $("lesson").innerHTML = lesson();
+  $("next").hidden = trial?.judged?.verdict !== "undecided";
+  const next = trial?.judged ? proposal() : null;
+  $("anew").hidden = !next;
+  if (next) $("anew").textContent =
+    `Begin a new trial: ${next.seeds} seeds, first seed ${next.first}`;
 };
 
 const card = () => {
@@ -330,6 +346,15 @@ $("stop").addEventListener("click", () => {
   draw();
 });
 $("see").addEventListener("click", () => lead($("verdict-title")));
+$("anew").addEventListener("click", () => {
+  const {seeds, first} = proposal();
+  form.elements.seeds.value = seeds;
+  form.elements.first.value = knobs.first.values.indexOf(first);
+  showKnob(form.elements.first);
+  writeHash("pushState");
+  changed();
+  lead(predictions[0], $("prediction"));
+});
 
 if (matchMedia("(max-width: 61.99rem)").matches) {
   document.querySelector(".settings").open = false;
