@@ -2,13 +2,15 @@
 const path = require("path");
 const from = name => require(path.join(process.argv[2], name));
 const {Twins} = from("engine.js"), {Verdict} = from("verdict.js");
+const {Charts} = from("charts.js");
 
 const losses = ({settings, seed, images, updates}) => {
   const [train, validation] = images.map(Twins.scaled);
   const pair = new Twins.Pair(settings, seed, {train, validation});
   for (let i = 0; i < updates; i++) pair.update();
   pair.check(true);
-  return pair.arms.map(({losses, checks}) => ({losses, check: checks[0]}));
+  return pair.arms.map(({losses, checks, diverged}) => (
+    {losses, diverged, check: checks[0]}));
 };
 
 // The largest difference between a gradient and central differences of the loss.
@@ -56,6 +58,8 @@ const verdicts = ({values, margin, rule}) => {
 
 const jobs = {losses, gradients, verdicts,
   words: ({value, unit, sign}) => Verdict.describe(value, unit, sign),
+  means: ({values, width}) => Charts.runningMean(values, width),
+  brief: ({value, digits}) => Charts.brief(value, digits),
   effects: ({pairs, unit}) => Verdict.effects(pairs, unit),
   result: ({checks, settings}) => Twins.result(checks, settings),
   checks: ({total}) => {

@@ -164,6 +164,16 @@ def test_every_preset_says_how_its_claim_stands_and_quotes_no_number(monkeypatch
     assert "not on record yet" in playground.standing(keys[1], ())
 
 
+def test_what_one_chooses_from_is_defined_there(soup):
+    assert list(playground.MEANS) == list(claims.VERDICT_COLOURS)
+    for label in soup.select("#prediction label"):
+        assert label.small.text == playground.MEANS[label.input["value"]]
+    words = soup.get_text(" ")
+    for term in ("training mode, by each batch’s own", "γ and β, a scale and a shift"):
+        assert term in words
+    assert f"beyond {np.finfo(np.float32).max:.1e}".replace("e+", "e") in words
+
+
 def test_a_preset_of_nothing_is_refused(tmp_path, monkeypatch):
     text = (SOURCES / "settings.toml").read_text(encoding="utf-8")
     (tmp_path / "playground").mkdir()
@@ -232,6 +242,47 @@ def test_losses_are_those_of_the_numpy_reference(act, batch):
             assert len(run.losses) == updates
             assert np.allclose(found["losses"], run.losses, rtol=0, atol=1e-8), case
             assert found["check"]["inference"] == run.checks[-1][1]
+
+
+@NODE
+def test_a_loss_that_single_precision_cannot_hold_has_diverged():
+    held, splits = invented()
+    settings = usual() | {"batch": 2, "rate": 8, "depth": 12, "updates": 8}
+    cases = [{"settings": settings, "seed": seed, "updates": 8} for seed in (1, 2, 3)]
+    answers = run_engine("losses", [case | {"images": held} for case in cases])
+    for case, answer in zip(cases, answers, strict=True):
+        pair = twins.train(settings, case["seed"], splits, checks=False)
+        assert [run.diverged for run in pair] == [True, False]
+        for run, found in zip(pair, answer, strict=True):
+            assert found["diverged"] == run.diverged
+            assert len(found["losses"]) == len(run.losses)
+            assert max(found["losses"]) <= np.finfo(np.float32).max
+
+
+@NODE
+def test_a_running_mean_forgets_a_huge_loss():
+    values = [1e35, *range(1, 40)]
+    (means,) = run_engine("means", [{"values": values, "width": 4}])
+    windows = [values[max(0, i - 3) : i + 1] for i in range(len(values))]
+    assert means == pytest.approx([np.mean(window) for window in windows])
+
+
+@NODE
+def test_numbers_are_said_in_few_letters():
+    cases = {
+        (4.2e35, 1): "4e35",
+        (3e4, 1): "3e4",
+        (3000, 1): "3000",
+        (0.3, 1): "0.3",
+        (0.0003, 1): "3e-4",
+        (864, 2): "860",
+        (9949, 2): "9900",
+        (1.04, 2): "1.0",
+        (-0.021, 2): "-0.021",
+        (0, 2): "0.0",
+    }
+    asked = [{"value": value, "digits": digits} for value, digits in cases]
+    assert run_engine("brief", asked) == list(cases.values())
 
 
 @NODE
@@ -373,6 +424,7 @@ LISTEN = """window.heard = []; new MutationObserver(() => {
 @CHROMIUM
 def test_the_first_losses_are_those_of_numpy(page, address):
     page.open(f"{address}#updates=32&width=8")
+    page.run("$('run').click()")
     page.wait("'done' in document.documentElement.dataset", 120)
     settings = usual() | {"updates": 32, "width": 8}
     images = playground.small("fashion_mnist")
@@ -387,6 +439,7 @@ def test_the_first_losses_are_those_of_numpy(page, address):
 def test_five_seeds_lead_to_the_card_that_numpy_recorded(page, address):
     page.open(address)
     page.run(LISTEN)
+    page.run(LISTEN.replace("heard", "shown").replace("status", "running"))
     predict_and_run(page)
     card = BeautifulSoup(playground.recorded()["card"], "html.parser")
     statement, found = (line.text for line in card.select(".bn-verdict > div"))
@@ -398,6 +451,59 @@ def test_five_seeds_lead_to_the_card_that_numpy_recorded(page, address):
     assert said.startswith("5 seeds: ")
     dots = page.run("document.querySelectorAll('#stack .dot').length")
     assert dots == 5
+    assert page.run("predictions.every(input => input.disabled)")
+    assert "1 of 5 seeds have ended" in " ".join(page.run("shown"))
+    page.run("$('see').click()")
+    assert page.run("document.activeElement.id") == "verdict-title"
+
+
+@CHROMIUM
+@pytest.mark.parametrize("asked", ["", "#rate=1", "#updates=32&width=8"])
+def test_nothing_starts_by_itself(page, address, asked):
+    page.open(address + asked)
+    page.run("form.elements.seeds.dispatchEvent(new Event('input', {bubbles: true}))")
+    page.run("new Promise(resolve => setTimeout(resolve, 600))")
+    assert page.run("[hands.busy, watched.updates]") == [False, 0]
+    assert "–" in page.run("$('numbers').textContent")
+
+
+@CHROMIUM
+def test_a_question_says_on_a_phone_that_it_is_predicted_first(page, address):
+    page.prefer(prefers_reduced_motion="reduce")
+    page.resize(390, 700)
+    page.open(address)
+    page.run("$('run').scrollIntoView({block: 'start'})")
+    style = "getComputedStyle($('{}')).{}"
+    calm = page.run(style.format("hint", "color"))
+    page.run("$('run').click()")
+    assert page.run("hands.busy") is False
+    assert "First predict" in page.run("$('hint').textContent")
+    assert page.run("$('hint').closest('legend').parentElement.id") == "prediction"
+    assert page.run(style.format("hint", "color")) != calm
+    assert page.run(style.format("prediction", "outlineStyle")) == "solid"
+    seen = page.run("(box => [box.top, box.bottom])($('hint').getBoundingClientRect())")
+    assert 0 < seen[0] < seen[1] < 700
+    page.run("predictions[1].click()")
+    assert page.run("$('hint').textContent") == ""
+    assert page.run(style.format("prediction", "outlineStyle")) == "none"
+
+
+# A trial that its five seeds leave undecided; ten would do.
+UNDECIDED = """runSeeds(); hands.stop(); trial.results = new Map(trial.seeds.map(
+  (seed, i) => [seed, [0, [0.002, 0.012, 0.018, 0.006, 0.012][i]].map(
+    value => ({value, arrived: true, diverged: false}))])); finish(); draw()"""
+
+
+@CHROMIUM
+def test_after_an_undecided_trial_others_are_tried(page, address):
+    page.open(f"{address}#updates=32&width=8")
+    page.run(UNDECIDED)
+    page.wait("$('anew').offsetParent")
+    assert page.run("trial.judged.verdict") == "undecided"
+    assert 5 < page.run("trial.judged.seeds") <= 10
+    page.run("$('anew').click()")
+    assert page.run("location.hash") == "#updates=32&width=8&seeds=10&first=21"
+    assert page.run("hands.busy || trial !== null || predictions[0].disabled") is False
 
 
 @CHROMIUM
@@ -410,14 +516,30 @@ def test_the_address_holds_the_settings(page, address):
     page.run("form.elements.depth.value = 2")
     page.run("form.elements.depth.dispatchEvent(new Event('input', {bubbles: true}))")
     assert page.run("location.hash") == f"#{wanted.replace('depth=1', 'depth=3')}"
-    page.open(f"{address}#rate=7&nonsense=1&depth=")
-    assert page.run("toHash(settings())") == ""
+    page.open(f"{address}#rate=10&nonsense=1&depth=&width=8")
+    assert page.run("location.hash") == "#width=8"
+    said = page.run("$('status').textContent")
+    assert "rate=10 is not offered: 1/16 used." in said
+    assert "depth= is not offered: 2 used." in said
+    assert "nonsense is no setting." in said
     for preset in playground.settings()["presets"]:
         name = json.dumps(preset["name"])
         links = "[...document.querySelectorAll('.presets a')]"
         page.run(f"{links}.find(link => link.textContent === {name}).click()")
         now = page.run("settings()")
         assert now == usual() | preset["settings"]
+        page.run("new Promise(requestAnimationFrame)")
+        batch = {"batch", "bare"} & {now["a"], now["b"]}
+        assert page.run("form.elements.momentum.disabled") is not bool(batch)
+        words = page.run("document.querySelector('main').textContent")
+        assert not re.search("(?<!averages’ )momentum", words)  # not the descent's
+        equal = now["a"] == now["b"]
+        assert equal == ("plain (B)" in page.run("$('loss').textContent"))
+        assert equal == ("normalization (A)" in page.run("$('claim').textContent"))
+    last, before = page.run("presets.slice(-2).map(preset => preset.hash).reverse()")
+    assert page.run("location.hash") == f"#{last}"
+    page.run("history.back()")
+    page.wait(f"toHash(settings()) === {json.dumps(before)}")
 
 
 @CHROMIUM
@@ -437,7 +559,7 @@ def test_it_can_be_used_by_keyboard(page, address):
         if page.run(f"{focused}.id") == "run":
             break
     page.press("Enter")
-    assert "First predict" in page.run("$('status').textContent")
+    assert "First predict" in page.run("$('hint').textContent")
     assert page.run(f"{focused}.name") == "prediction"
     page.press(" ")
     assert page.run("document.querySelector('[name=prediction]:checked').value")
@@ -451,6 +573,25 @@ def test_it_can_be_used_by_keyboard(page, address):
     assert page.run("form.elements.updates.getAttribute('aria-valuetext')") == "512"
 
 
+# The longest words that charts may have to show.
+CROWD = """watched.arms.forEach((arm, i) => {
+  const name = `layer norm (${"AB"[i]})`;
+  Object.assign(arm, {name, diverged: true, losses: [2e-7, 3, 2e34]});
+});
+drawPair();
+$("stack").innerHTML = Charts.stack({values: [Math.log(2 ** 8.35)], margin: 0.1,
+  unit: "factor", interval: null, names: ["layer norm (A)", "layer norm (B)"]})"""
+# Options of lists that are wider than their list.
+TIGHT = """() => [...document.querySelectorAll(".settings select")].flatMap(list => {
+  const pen = document.createElement("canvas").getContext("2d");
+  const {fontSize, fontFamily} = getComputedStyle(list);
+  pen.font = `${fontSize} ${fontFamily}`;
+  const arrow = 28, room = list.clientWidth - arrow;
+  return [...list.options].map(option => option.text)
+    .filter(words => pen.measureText(words).width > room);
+})"""
+
+
 @CHROMIUM
 @pytest.mark.parametrize("width", [390, 1200])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -462,6 +603,10 @@ def test_nothing_is_cut_off(page, address, width, scheme, tmp_path):
     predict_and_run(page)
     page.wait("document.querySelectorAll('#layers svg').length === 12")
     assert page.run("document.documentElement.scrollWidth") <= width
+    now = page.run("$('layers').innerHTML")
+    page.run("document.querySelector('[value=first]').click()")
+    page.wait(f"$('layers').innerHTML !== {json.dumps(now)}")
+    page.run(CROWD)
     cut = page.run("""[...document.querySelectorAll("#live svg")].flatMap(svg => {
       const box = svg.getBoundingClientRect();
       return [...svg.querySelectorAll("text")].filter(text => {
@@ -470,6 +615,13 @@ def test_nothing_is_cut_off(page, address, width, scheme, tmp_path):
       }).map(text => text.textContent);
     })""")
     assert cut == []
+    names = page.run("[...document.querySelectorAll('#loss .name')].map("
+                     "name => Number(name.getAttribute('y')))")  # fmt: skip
+    assert abs(names[0] - names[1]) >= 15
+    assert page.run(f"({TIGHT})()") == []
+    kinds = page.run("""[...document.querySelectorAll("main p")]
+      .map(text => getComputedStyle(text).display)""")
+    assert set(kinds) <= {"block", "none"}
     page.photograph(tmp_path / "page.png")
     assert (tmp_path / "page.png").stat().st_size > 50_000
 
@@ -491,28 +643,34 @@ def test_the_page_answers_while_it_trains(page, address):
     # Sixty milliseconds on two free cores; a machine that tests is not free.
     assert np.median(gaps) < 60
     assert page.run("$('status').textContent") == "Stopped."
+    assert page.run("document.activeElement.id") == "run"
 
 
 @CHROMIUM
 def test_with_reduced_motion_curves_are_drawn_at_the_end(page, address):
     page.prefer(prefers_reduced_motion="reduce")
-    page.open(f"{address}#depth=1&width=8")
+    page.open(f"{address}#depth=1&width=8&updates=32")
     page.run("""window.drawn = 0; new MutationObserver(() => { drawn += 1; })
       .observe($("loss"), {childList: true})""")
+    page.run(LISTEN.replace("heard", "shown").replace("status", "running"))
+    page.run("$('watch').click()")
     page.wait("'done' in document.documentElement.dataset", 120)
     assert page.run("drawn") <= 4  # anew, and at the end
+    assert "seed 1: 1 of 32 updates …" in page.run("shown")
+    assert page.run("[counting(0), counting(1)]") == ["0 updates", "1 update"]
 
 
 @CHROMIUM
 def test_without_workers_the_page_trains_itself(page, address):
     page.call("Page.addScriptToEvaluateOnNewDocument", source="delete window.Worker")
     page.open(f"{address}#updates=32&width=8")
+    page.run("$('run').click()")
     page.wait("'done' in document.documentElement.dataset", 120)
     assert page.run("hands.inPage")
 
 
-# Put at the end of the page: tells the page around it.
-TELL = """<script>new MutationObserver(() => {
+# Put at the end of the page: tries a question and tells the page around it.
+TELL = """<script>predictions[0].click(); $("run").click(); new MutationObserver(() => {
   if ("done" in document.documentElement.dataset) parent.postMessage("done", "*");
 }).observe(document.documentElement, {attributes: true})</script></body>"""
 

@@ -33,6 +33,13 @@ TRAIN, VALIDATION, SIDE, GREYS = 2_048, 1_024, 14, 15
 # Of a twin, where there is no room for more.
 SHORT = {"plain": "plain", "batch": "batch norm", "layer": "layer norm"}
 SHORT |= {"bare": "no γ, β"}
+# What must hold, for each verdict, of the interval and of the margin's grey band.
+MEANS = {
+    "supported": "the whole interval lies beyond the band, where twin B does better",
+    "contradicted": "the whole interval lies beyond it on the other side",
+    "no effect": "the whole interval lies inside the band",
+    "undecided": "the interval reaches across an edge of the band",
+}
 SEEDS = 100  # most that the page says a verdict would need
 
 
@@ -279,11 +286,13 @@ def page(beside: Collection[str] = ()) -> str:
         presets=presets,
         groups=groups,
         rule=facts["rule"],
+        means=MEANS,
         facts=Markup(_for_script(facts)),
         script=script,
         recorded=trial | {"card": Markup(trial["card"])},
         sizes={"train": TRAIN, "validation": VALIDATION},
         side=SIDE,
+        largest=f"{twins.LARGEST:.1e}".replace("e+", "e"),
         margins={
             unit: claims.describe(margin, unit, sign=False).lstrip("×")
             for unit, margin in facts["rule"]["margins"].items()

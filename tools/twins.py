@@ -17,6 +17,8 @@ from helpers.data import Split
 
 CLASSES = 10
 SLOPE = 0.3  # of the leaky ReLU below zero
+# A loss beyond what the notebooks' single precision can hold has diverged, as there.
+LARGEST = float(np.finfo(np.float32).max)
 
 
 class Settings(TypedDict):
@@ -200,12 +202,12 @@ class Network:
     def step(
         self, x: np.ndarray, labels: np.ndarray, rate: float, momentum: float
     ) -> float:
-        """Make one update and return the loss before it; none if it is not finite."""
+        """Make one update and return the loss before it; none if it is too large."""
         logits = self.forward(x, momentum)
         logits = logits - logits.max(axis=1, keepdims=True)
         logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
         loss = float(-logs[np.arange(len(x)), labels].mean())
-        if not np.isfinite(loss):
+        if not loss <= LARGEST:  # or NaN
             return loss
         d = (np.exp(logs) - np.eye(CLASSES)[labels]) / len(x)
         d = self.layers[-1].backward(d, rate)
@@ -259,7 +261,7 @@ def train(
                 if run.diverged:
                     continue
                 loss = network.step(x, labels, step, settings["momentum"])
-                run.diverged = not np.isfinite(loss)
+                run.diverged = not loss <= LARGEST
                 if not run.diverged:
                     run.losses.append(loss)
     return runs

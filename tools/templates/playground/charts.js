@@ -1,7 +1,7 @@
 // Drawings, as the text of SVG elements. Nothing in here knows the page.
 const Charts = (() => {
 "use strict";
-const WIDTH = 460, HEIGHT = 250, LEFT = 40, RIGHT = 110, TOP = 8, BOTTOM = 40;
+const WIDTH = 460, HEIGHT = 250, LEFT = 44, TOP = 8, BOTTOM = 40;
 const POINTS = 256;  // a line needs no more
 
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
@@ -12,17 +12,29 @@ const line = (points, names) => {
   return points.length < 2 ? "" : `<path class="line ${names}" d="M${places}"/>`;
 };
 
-const runningMean = (values, width) => {
-  let sum = 0;
-  return values.map((value, i) => {
-    sum += value - (i < width ? 0 : values[i - width]);
-    return sum / Math.min(i + 1, width);
-  });
+// Each window is summed anew: what is added and subtracted again leaves its rounding
+// behind, and after one huge loss that is larger than all that follow.
+const runningMean = (values, width) => values.map((_, i) => {
+  const window = values.slice(Math.max(0, i + 1 - width), i + 1);
+  return window.reduce((sum, value) => sum + value, 0) / window.length;
+});
+
+// In few letters, as there is room for few: 860, but 4e35.
+const brief = (value, digits = 1) => {
+  if (!Number.isFinite(value)) return "∞";
+  const size = Math.abs(value);
+  if (size >= 1e4 || (size > 0 && size < 1e-3)) {
+    return value.toExponential(digits - 1).replace("e+", "e");
+  }
+  const words = value.toPrecision(digits);
+  return words.includes("e") ? String(Number(words)) : words;
 };
 
 // Both axes of a chart over updates: places of values, and what is drawn behind lines.
-const frame = (updates, [low, high], marks) => {
-  const right = WIDTH - RIGHT, floor = HEIGHT - BOTTOM;
+// To the right there is room for the longest name and a mark.
+const frame = ({arms, total: updates}, [low, high], marks) => {
+  const longest = arms.reduce((most, arm) => Math.max(most, arm.name.length), 0);
+  const right = WIDTH - 30 - 8 * longest, floor = HEIGHT - BOTTOM;
   const x = u => LEFT + (right - LEFT) * u / updates;
   const y = v => floor - (floor - TOP) * (clamp(v, low, high) - low) / (high - low);
   const lines = marks.map(([value, words]) =>
@@ -31,22 +43,24 @@ const frame = (updates, [low, high], marks) => {
   const ticks = [0, updates / 2, updates].map(u =>
     text(x(u), floor + 18, u, 'text-anchor="middle"'));
   const name = text((LEFT + right) / 2, floor + 35, "updates", 'text-anchor="middle"');
-  return {x, y, back: [...lines, ...ticks, name].join("")};
+  return {x, y, right, back: [...lines, ...ticks, name].join("")};
 };
 
-// Names at the ends of two lines, kept apart.
-const names = ends => {
+// Names at the ends of two lines, kept apart and in the picture.
+const names = (ends, right) => {
   const [first, second] = ends.sort((one, other) => one.y - other.y);
   const overlap = Math.max(0, 16 - (second.y - first.y)) / 2;
-  first.y -= overlap;
-  second.y += overlap;
+  const above = Math.max(0, TOP - (first.y - overlap));
+  const below = Math.max(0, second.y + overlap - (HEIGHT - BOTTOM));
+  first.y += above - below - overlap;
+  second.y += above - below + overlap;
   return ends.map(({kind, name, y}) =>
-    text(WIDTH - RIGHT + 6, clamp(y + 4.5, 13, HEIGHT - BOTTOM + 4), name,
-      `class="name ${kind}"`)).join("");
+    text(right + 6, y + 4.5, name, `class="name ${kind}"`)).join("");
 };
 
 // Arms: {kind, name, losses, checks, diverged}.
-const losses = ({arms, total}) => {
+const losses = view => {
+  const {arms, total} = view;
   const window = Math.max(1, Math.round(total / 16));
   const means = arms.map(arm => runningMean(arm.losses, window));
   const seen = means.flat();
@@ -59,8 +73,8 @@ const losses = ({arms, total}) => {
   const to = Math.ceil(2 * decade(most) - 0.05);
   const every = Math.ceil((to - from) / 7), marks = [];
   for (let i = from; i <= to; i += every) marks.push(mark(i));
-  const {x, y, back} = frame(total, [from / 2, to / 2],
-    marks.map(v => [decade(v), String(Number(v.toPrecision(1)))]));
+  const {x, y, right, back} = frame(view, [from / 2, to / 2],
+    marks.map(v => [decade(v), brief(v)]));
   const thin = values => {
     const step = Math.ceil(total / POINTS);
     return values.map((v, i) => [x(i + 1), y(decade(v))])
@@ -71,12 +85,13 @@ const losses = ({arms, total}) => {
   const ends = arms.map(({kind, name, diverged}, i) => ({
     kind, name: name + (diverged ? " ✗" : ""),
     y: y(decade(means[i].length ? means[i][means[i].length - 1] : 2.3))}));
-  return back + drawn.join("") + names(ends);
+  return back + drawn.join("") + names(ends, right);
 };
 
-const accuracy = ({arms, total}) => {
+const accuracy = view => {
+  const {arms} = view;
   const marks = [0, 0.25, 0.5, 0.75, 1].map(v => [v, 100 * v]);
-  const {x, y, back} = frame(total, [0, 1], marks);
+  const {x, y, right, back} = frame(view, [0, 1], marks);
   const places = (checks, mode) => checks.map(check => [x(check.updates), y(check[mode])]);
   const drawn = arms.map(({kind, checks}) => {
     const differs = checks.some(check => check.training !== check.inference);
@@ -86,10 +101,8 @@ const accuracy = ({arms, total}) => {
   const ends = arms.map(({kind, name, checks, diverged}) => ({
     kind, name: name + (diverged ? " ✗" : ""),
     y: y(checks.length ? checks[checks.length - 1].inference : 0.1)}));
-  return back + drawn.join("") + names(ends);
+  return back + drawn.join("") + names(ends, right);
 };
-
-const short = value => Number.isFinite(value) ? value.toPrecision(2) : "∞";
 
 // One drawing a layer: {svg, label}. Histograms: a list of layers for each arm.
 const layers = (arms, histograms) => histograms[0].map((_, layer) => {
@@ -105,9 +118,9 @@ const layers = (arms, histograms) => histograms[0].map((_, layer) => {
     const steps = shares.map((share, k) =>
       `V${top(share).toFixed(1)}H${((k + 1) * step).toFixed(1)}`);
     svg += `<path class="shape ${kind}" d="M0 ${base}${steps.join("")}V${base}"/>`
-      + text(width - 2, 13 + 15 * i, `sd ${short(deviation)}`,
+      + text(width - 2, 13 + 15 * i, `sd ${brief(deviation, 2)}`,
         `class="name ${kind}" text-anchor="end"`);
-    return `${name} mean ${short(mean)}, standard deviation ${short(deviation)}`;
+    return `${name} mean ${brief(mean, 2)}, standard deviation ${brief(deviation, 2)}`;
   });
   return {svg, label: `Layer ${layer + 1}: ${says.join("; ")}`};
 });
@@ -139,8 +152,9 @@ const stack = ({values, margin, unit, interval, names: [a, b]}) => {
     + `<path class="axis" d="M8 ${floor}H${width - 8}M${middle} 6V${floor}"/>`;
   for (const [v, words] of ticksOf(limit, unit)) {
     if (Math.abs(v) > limit) continue;
+    const room = 4.8 * String(words).length;  // half of its width, so that none is cut
     svg += `<path class="axis" d="M${x(v).toFixed(1)} ${floor}v4"/>`
-      + text(x(v), floor + 18, words, 'text-anchor="middle"');
+      + text(clamp(x(v), room, width - room), floor + 18, words, 'text-anchor="middle"');
   }
   svg += text(4, floor + 36, `← ${a} ahead`)
     + text(width - 4, floor + 36, `${b} ahead →`, 'text-anchor="end"');
@@ -158,5 +172,6 @@ const stack = ({values, margin, unit, interval, names: [a, b]}) => {
   return svg;
 };
 
-return {accuracy, layers, losses, runningMean, stack};
+return {accuracy, brief, layers, losses, runningMean, stack};
 })();
+if (typeof module !== "undefined") module.exports = {Charts};

@@ -4,6 +4,9 @@
 const Twins = (() => {
 "use strict";
 const EPSILON = 1e-3, CLASSES = 10, CHUNK = 256;
+// What the notebooks' single precision can hold. There a larger loss is not finite and
+// the run has diverged; so it has here, though float64 could count on.
+const LARGEST = (2 - 2 ** -23) * 2 ** 127;
 
 // ---- Random numbers: the same bits in any language --------------------------------
 
@@ -250,11 +253,11 @@ class Network {
     }
   }
 
-  // One update; returns the loss before it. Without a finite loss there is none.
+  // One update; returns the loss before it. With a loss too large there is none.
   step(x, labels, n, rate, momentum) {
     this.forward(x, n, "train", momentum);
     const loss = this.loss(labels, n);
-    if (Number.isFinite(loss)) {
+    if (loss <= LARGEST) {  // not where it is NaN
       this.backward(n);
       this.descend(rate);
     }
@@ -355,7 +358,7 @@ class Pair {
     for (const arm of this.arms) {
       if (arm.diverged) continue;
       const loss = arm.network.step(x, labels, batch, rate, momentum);
-      if (Number.isFinite(loss)) arm.losses.push(loss);
+      if (loss <= LARGEST) arm.losses.push(loss);
       else arm.diverged = true;
     }
   }
@@ -387,6 +390,6 @@ const result = (checks, {measure, updates}) => {
   return {value: first ? first.updates : updates, arrived: Boolean(first)};
 };
 
-return {Network, Pair, generator, kernels, shuffled, nextCheck, scaled, result};
+return {LARGEST, Network, Pair, generator, kernels, shuffled, nextCheck, scaled, result};
 })();
 if (typeof module !== "undefined") module.exports = {Twins};

@@ -1,6 +1,5 @@
 // The page: what is claimed, run, shown and said.
 "use strict";
-const REST = 400;  // milliseconds a slider must rest before the twins start anew
 const SAY_WHY = "<b>Say why</b> before you go on: do the losses differ, or only the "
   + "accuracies? In training mode too, or in inference mode alone? And what do the "
   + "layers hand on?";
@@ -11,17 +10,25 @@ const unitOf = s => s.measure === "accuracy" ? "accuracy" : "factor";
 const nameOf = kind => knobs.a.options[kind];
 const capital = words => words[0].toUpperCase() + words.slice(1);
 const claimed = kind => kind === "plain" ? "no normalization" : nameOf(kind);
-const statement = s => capital(claimed(s.b)) + (s.measure === "accuracy"
-  ? ` is more accurate than ${claimed(s.a)} after ${s.updates} updates`
-  : ` reaches ${s.measure} % in fewer updates than ${claimed(s.a)}`);
+// A name for each twin; equal ones are told apart by their letters.
+const named = (s, words) => [s.a, s.b].map((kind, i) => (
+  words(kind) + (s.a === s.b ? ` (${"AB"[i]})` : "")));
+const shortNames = s => named(s, kind => facts.short[kind]);
+const statement = s => {
+  const [a, b] = named(s, claimed);
+  return capital(b) + (s.measure === "accuracy"
+    ? ` is more accurate than ${a} after ${s.updates} updates`
+    : ` reaches ${s.measure} % in fewer updates than ${a}`);
+};
 const ofBatch = kind => kind === "batch" || kind === "bare";
+const averages = s => ofBatch(s.a) || ofBatch(s.b);
 const where = s => [
   knobs.data.options[s.data],
   `${s.depth} × ${s.width} ${knobs.act.options[s.act]} units`,
   `weights ${s.scale} × He’s`, `batch size ${s.batch}`,
   `rate ${saidRate(s.rate)}${s.schedule === "falling" ? ", falling" : ""}`,
   ...s.measure === "accuracy" ? [] : [`at most ${s.updates} updates`],
-  ...ofBatch(s.a) || ofBatch(s.b) ? [`momentum ${s.momentum}`] : [],
+  ...averages(s) ? [`averages’ momentum ${s.momentum}`] : [],
 ].join(", ");
 
 // ---- The state --------------------------------------------------------------------
@@ -30,15 +37,14 @@ let nextId = 1;
 let watched = null;  // the pair whose curves are shown
 let trial = null;    // the seeds that are run for a verdict
 let drawing = false;
-let resting = 0;     // the clock that waits for a slider to rest
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
-const freshPair = (s, seed) => ({s, seed, updates: 0, histograms: null,
-  arms: [s.a, s.b].map(kind => (
-    {kind, name: facts.short[kind], losses: [], checks: [], diverged: false}))});
+const freshPair = (s, seed) => ({s, seed, updates: 0, first: null, histograms: null,
+  arms: [s.a, s.b].map((kind, i) => (
+    {kind, name: shortNames(s)[i], full: named(s, nameOf)[i], losses: [], checks: [],
+      diverged: false}))});
 
 const clear = () => {
-  clearTimeout(resting);
   hands.stop();
   trial = null;
   watched = freshPair(settings(), Number(settings().first));
@@ -47,15 +53,17 @@ const clear = () => {
 const jobFor = (s, seed, options = {}) => (
   {id: nextId++, settings: s, seed, watched: false, slowly: false, ...options});
 
-const watchOne = slowly => {
+const watchOne = () => {
   clear();
   say("");
-  hands.start([jobFor(watched.s, watched.seed, {watched: true, slowly})]);
+  lock(true);
+  hands.start([jobFor(watched.s, watched.seed, {watched: true, slowly: true})]);
   draw();
 };
 const runSeeds = () => {
   clear();
   say("");
+  lock(true);
   const s = settings();
   const seeds = Array.from({length: Number(s.seeds)}, (_, i) => s.first + i);
   trial = {s, seeds, results: new Map(), judged: null,
@@ -68,6 +76,7 @@ const receive = (message, job) => {
   if (job.watched) {
     watched.updates = message.updates;
     watched.histograms = message.histograms;
+    watched.first ??= message.histograms;
     watched.arms.forEach((arm, i) => {
       const {losses, checks, diverged} = message.arms[i];
       arm.losses.push(...losses);
@@ -80,6 +89,7 @@ const receive = (message, job) => {
     if (!hands.busy) finish();
   }
   if (message.done || !calm.matches) draw();
+  else drawRunning();
 };
 const hands = makeHands(facts.images, receive);
 
@@ -106,10 +116,9 @@ const judged = () => {
   return {...found, seeds};
 };
 
-const counted = (test, words) => [trial.s.a, trial.s.b].flatMap((kind, i) => {
+const counted = (test, words) => shortNames(trial.s).flatMap((name, i) => {
   const count = pairsOf().filter(arms => test(arms[i])).length;
-  return count ? [`${count} of ${trial.seeds.length} runs of ${facts.short[kind]} ${
-    words}`] : [];
+  return count ? [`${count} of ${trial.seeds.length} runs of ${name} ${words}`] : [];
 });
 const remarks = () => {
   const found = [
@@ -119,10 +128,21 @@ const remarks = () => {
   const {verdict, seeds} = trial.judged;
   if (verdict === "undecided") {
     const most = rule.quantiles.length + 1;
+    const offered = Object.keys(knobs.seeds.options).some(count => Number(count) >= seeds);
     found.push(`If seeds go on to scatter like these, ${
-      seeds ? `about ${seeds} would decide` : `${most} would not decide`}`);
+      seeds ? `about ${seeds} would decide` : `${most} would not decide`}${
+      offered ? "" : ", more than this page offers"}`);
   }
   return found;
+};
+// After an undecided trial: one with as many seeds as would decide, and none of its own,
+// which would count twice. None where the page does not offer so many.
+const proposal = () => {
+  const {s, judged: {verdict, seeds}} = trial, {options} = knobs.seeds;
+  if (verdict !== "undecided" || !seeds) return null;
+  const enough = Object.keys(options).find(count => Number(count) >= seeds);
+  const first = knobs.first.values.find(value => value >= s.first + Number(s.seeds));
+  return enough && first ? {seeds: enough, first} : null;
 };
 const effectWords = () => {
   const {mean, low, high} = trial.judged, unit = unitOf(trial.s);
@@ -133,14 +153,15 @@ const spokenTrial = () => `${trial.seeds.length} seeds: ${trial.judged.verdict}.
   effectWords()}. ${remarks().map(remark => `${remark}.`).join(" ")}`.trim();
 const spokenPair = () => {
   const {arms, seed, updates} = watched;
-  const ends = arms.map(({kind, checks, diverged}) =>
-    `${nameOf(kind)} ${percent(checks.at(-1).inference)}${diverged ? ", diverged" : ""}`);
-  return `Seed ${seed}, ${updates} updates: validation accuracy of ${ends.join("; ")}.`;
+  const ends = arms.map(({full, checks, diverged}) =>
+    `${full} ${percent(checks.at(-1).inference)}${diverged ? ", diverged" : ""}`);
+  return `Seed ${seed}, ${counting(updates)}: validation accuracy of ${ends.join("; ")}.`;
 };
 
 // ---- Drawing ----------------------------------------------------------------------
 
 const percent = share => `${(100 * share).toFixed(1)} %`;
+const counting = updates => `${updates} update${updates === 1 ? "" : "s"}`;
 const say = words => { $("status").textContent = words; };
 
 // At most once a frame, however fast the workers report.
@@ -156,25 +177,30 @@ const draw = () => {
 };
 
 const drawPair = () => {
-  const {s, arms, updates, histograms, seed} = watched, view = {arms, total: s.updates};
+  const {s, arms, updates, first, histograms, seed} = watched;
+  const view = {arms, total: s.updates};
   $("seed").textContent = updates ? `· seed ${seed}` : "";
   $("loss").innerHTML = Charts.losses(view);
   $("accuracy").innerHTML = Charts.accuracy(view);
-  const mean = arm => Charts.runningMean(arm.losses, 16).at(-1);
-  const label = (what, of) => `${what} after ${updates} updates: ${
-    arms.map(arm => `${nameOf(arm.kind)} ${of(arm)}`).join(", ")}`;
-  const loss = arm => arm.diverged ? "diverged" : (mean(arm)?.toFixed(2) ?? "–");
+  $("diverged").hidden = !arms.some(arm => arm.diverged);
+  const mean = arm => Charts.runningMean(arm.losses.slice(-16), 16).at(-1);
+  const label = (what, of) => `${what} after ${counting(updates)}: ${
+    arms.map(arm => `${arm.full} ${of(arm)}`).join(", ")}`;
+  const inWords = value => value < 1e4 ? value.toFixed(2) : Charts.brief(value);
+  const loss = arm => arm.diverged ? "✗ diverged"
+    : arm.losses.length ? inWords(mean(arm)) : "–";
   const accuracy = ({checks}, mode) => (
     checks.length ? percent(checks.at(-1)[mode]) : "–");
   $("loss").setAttribute("aria-label", label("Training loss", loss));
   $("accuracy").setAttribute("aria-label",
     label("Validation accuracy", arm => accuracy(arm, "inference")));
-  $("done").textContent = updates;
+  $("done").textContent = counting(updates);
   $("numbers").tBodies[0].innerHTML = arms.map(arm =>
-    `<tr><th scope="row" style="--mark: var(--${arm.kind})">${nameOf(arm.kind)}</th>`
+    `<tr><th scope="row" style="--mark: var(--${arm.kind})">${arm.full}</th>`
     + [loss(arm), accuracy(arm, "inference"), accuracy(arm, "training")]
       .map(words => `<td>${words}</td>`).join("")).join("");
-  $("layers").innerHTML = histograms ? Charts.layers(arms, histograms)
+  const shown = moments[0].checked ? first : histograms;
+  $("layers").innerHTML = shown ? Charts.layers(arms, shown)
     .map(({svg, label}) => '<svg viewBox="0 0 200 138" role="img" '
       + `aria-label="${label}">${svg}</svg>`).join("") : "";
 };
@@ -183,8 +209,8 @@ const drawTrial = () => {
   const s = trial?.s ?? settings(), unit = unitOf(s), margin = marginOf(s);
   const values = trial ? effectsOf() : [];
   const interval = values.length > 1 ? Verdict.judge(values, margin, rule) : null;
-  const names = [s.a, s.b].map(kind => facts.short[kind]);
-  $("stack").innerHTML = Charts.stack({values, margin, unit, interval, names});
+  $("stack").innerHTML = Charts.stack(
+    {values, margin, unit, interval, names: shortNames(s)});
   $("stack").setAttribute("aria-label", `Paired differences: ${
     values.map(v => Verdict.describe(v, unit)).join(", ") || "none yet"}`);
   $("card").innerHTML = trial?.judged ? card() : `<p class="note">${trial
@@ -192,6 +218,11 @@ const drawTrial = () => {
     : "No trial yet: run the seeds."}</p>`;
   $("lesson").hidden = !trial?.judged;
   if (trial?.judged) $("lesson").innerHTML = lesson();
+  $("next").hidden = trial?.judged?.verdict !== "undecided";
+  const next = trial?.judged ? proposal() : null;
+  $("anew").hidden = !next;
+  if (next) $("anew").textContent =
+    `Begin a new trial: ${next.seeds} seeds, first seed ${next.first}`;
 };
 
 const card = () => {
@@ -226,31 +257,67 @@ const drawButtons = () => {
   $("look").textContent = preset?.look ?? "";
   $("run").textContent = `Run ${s.seeds} seeds`;
   $("stop").hidden = !busy;
+  $("see").hidden = !trial?.judged;
+  drawRunning();
   for (const link of document.querySelectorAll("[data-preset]")) {
-    const own = link.dataset.preset ? presets[link.dataset.preset].hash : "";
-    if (own === toHash({...s, seeds: knobs.seeds.usual, first: knobs.first.usual})) {
-      link.setAttribute("aria-current", "true");
-    } else link.removeAttribute("aria-current");
+    if (presets[link.dataset.preset] === preset) link.setAttribute("aria-current", "true");
+    else link.removeAttribute("aria-current");
   }
+};
+// Beside the buttons, for eyes alone: read aloud, it would never end.
+const drawRunning = () => {
+  const {seed, s, updates} = watched, words = [];
+  if (hands.busy && trial) {
+    words.push(`${trial.results.size} of ${trial.seeds.length} seeds have ended`);
+  }
+  if (hands.busy && updates < s.updates) {
+    words.push(`seed ${seed}: ${updates} of ${s.updates} updates`);
+  }
+  $("running").textContent = words.length ? `${words.join("; ")} …` : "";
 };
 
 // ---- Listening --------------------------------------------------------------------
 
 const predictions = [...document.querySelectorAll("[name=prediction]")];
+const moments = [...document.querySelectorAll("[name=moment]")];
+// The keyboard goes along: `target` takes the focus where the eye is led.
+const lead = (target, shown = target) => {
+  target.focus({preventScroll: true});
+  const behavior = calm.matches ? "auto" : "smooth";
+  shown.scrollIntoView({behavior, block: shown === target ? "start" : "center"});
+};
+const hint = (words, missing) => {
+  $("hint").textContent = words;
+  $("prediction").classList.toggle("missing", missing);
+};
+// What was predicted stands once something was seen, until the next question.
+const lock = on => {
+  for (const input of predictions) input.disabled = on;
+  const stands = on && predictions.some(input => input.checked);
+  hint(stands ? "It stands until the next question." : "", false);
+};
 // A question of the page is answered first and run then.
 const mayRun = () => {
   if (!presetOf(settings()) || predictions.some(input => input.checked)) return true;
-  say("First predict: choose one of the four verdicts.");
-  predictions[0].focus();
+  hint("First predict: choose one of the four.", true);
+  lead(predictions[0], $("prediction"));
   return false;
 };
-// New settings: what was predicted and found was about others.
+// New settings: what was predicted and found was about others. Nothing starts by itself,
+// for whoever has seen a seed does not predict.
 const changed = () => {
   for (const input of predictions) input.checked = false;
+  lock(false);
   clear();
   say("");
+  form.elements.momentum.disabled = !averages(settings());
   draw();
-  if (!presetOf(settings())) resting = setTimeout(() => watchOne(false), REST);
+};
+const follow = () => {
+  const wrong = fromHash(location.hash.slice(1));
+  writeHash();
+  changed();
+  say(wrong);
 };
 
 form.addEventListener("input", event => {
@@ -264,18 +331,34 @@ document.querySelector(".presets").addEventListener("click", event => {
   if (!link) return;
   event.preventDefault();  // a frame without an address cannot follow it
   fromHash(link.hash.slice(1));
-  writeHash();
+  writeHash("pushState");
   changed();
 });
-addEventListener("hashchange", () => { fromHash(location.hash.slice(1)); changed(); });
+addEventListener("hashchange", follow);
+$("prediction").addEventListener("change", () => hint("", false));
+$("moment").addEventListener("change", draw);
 $("run").addEventListener("click", () => { if (mayRun()) runSeeds(); });
-$("watch").addEventListener("click", () => { if (mayRun()) watchOne(true); });
-$("stop").addEventListener("click", () => { hands.stop(); say("Stopped."); draw(); });
+$("watch").addEventListener("click", () => { if (mayRun()) watchOne(); });
+$("stop").addEventListener("click", () => {
+  hands.stop();
+  say("Stopped.");
+  $("run").focus();  // Stop is about to go
+  draw();
+});
+$("see").addEventListener("click", () => lead($("verdict-title")));
+$("anew").addEventListener("click", () => {
+  const {seeds, first} = proposal();
+  form.elements.seeds.value = seeds;
+  form.elements.first.value = knobs.first.values.indexOf(first);
+  showKnob(form.elements.first);
+  writeHash("pushState");
+  changed();
+  lead(predictions[0], $("prediction"));
+});
 
 if (matchMedia("(max-width: 61.99rem)").matches) {
   document.querySelector(".settings").open = false;
 }
-fromHash(location.hash.slice(1));
 $("recorded").hidden = true;
 $("live").hidden = false;
-changed();
+follow();
