@@ -47,12 +47,9 @@ def mlp(
     momentum : weight of the old value in batch normalization's moving statistics.
     activation : name of a Keras activation.
     dropout : share of a hidden block's units dropped in training, in [0, 1).
-    order : of what follows each Dense layer: ``"normalization"``, ``"activation"``
-        and ``"dropout"``, rearranged.
-    kernel_initializer : initializer of the hidden layers' kernels.
-    kernel_regularizer : penalty on the hidden layers' kernels.
-    input_shape : shape of one image, float32.
-    classes : number of logits.
+    order : of what follows each Dense layer: the three names of ``ORDER``, rearranged.
+    kernel_initializer, kernel_regularizer : of the hidden layers' kernels.
+    input_shape, classes : shape of one image, float32; number of logits.
 
     Raises
     ------
@@ -66,7 +63,6 @@ def mlp(
     template = keras.initializers.get(kernel_initializer)
     kernels = [type(template).from_config(template.get_config()) for _ in widths]
     output_kernel = keras.initializers.GlorotUniform()
-
     layers = [keras.Input(input_shape), keras.layers.Flatten()]
     if input_normalization is not None:
         layers.append(_normalization(input_normalization, momentum))

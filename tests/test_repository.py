@@ -465,3 +465,15 @@ def test_the_theory_gives_each_sentence_the_answer_on_record():
             assert shown.loc[words, "stands?"] == answer, "run make refresh"
     (rest,) = [c for c in nb.cells[heading:] if "no verdict on record" in c.source]
     assert re.search(r"not tried here; see \[[^]]+\]\(https://", rest.source)
+
+
+def test_no_function_is_longer_than_a_screen():
+    long = [
+        f"{path.name}: {node.name}"
+        for folder in ("helpers", "tools", "assignment", "tests")
+        for path in sorted((ROOT / folder).glob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.end_lineno - node.lineno >= 59
+    ]
+    assert not long, f"60 lines or more: {long}: give a part of it a name"
