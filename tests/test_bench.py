@@ -50,7 +50,7 @@ def fails(network):
 
 
 def test_every_goal_of_the_project_is_judged():
-    goals = bench.judge(table())
+    goals = bench.against_goals(table())
     assert len(goals) == 3 + 2 * 6 + 4
     assert goals["met"].all()
     needed = goals.set_index("goal")
@@ -84,7 +84,7 @@ def test_every_goal_of_the_project_is_judged():
     ],
 )
 def test_goals_that_fall_short(who, changes, short):
-    goals = bench.judge(table(who, **changes))
+    goals = bench.against_goals(table(who, **changes))
     missed = goals[~goals["met"]]
     assert len(missed) == len(short)
     for goal, what in zip(missed["goal"], short, strict=True):
@@ -92,7 +92,7 @@ def test_goals_that_fall_short(who, changes, short):
 
 
 def test_a_line_says_verdict_ratio_and_bound():
-    lines = [bench.line(goal) for goal in bench.judge(table(study=20)).itertuples()]
+    lines = [bench.line(goal) for goal in bench.against_goals(table(study=20)).itertuples()]
     assert "FAIL   2.50 × as fast as Keras fit in the study (≥ 4)" in lines
     floor = "the time of matrix products at 64 BN, both two at a time (≤ 1.15)"
     assert f"PASS   1.10 × {floor}" in lines

@@ -102,7 +102,7 @@ def tabulate(rows: pd.DataFrame, studies: Sequence[tuple[str, float]]) -> pd.Dat
     return table
 
 
-def judge(table: pd.DataFrame) -> pd.DataFrame:
+def against_goals(table: pd.DataFrame) -> pd.DataFrame:
     """Return a row a goal: the ratio, its bounds and whether it keeps them."""
     rows = []
     for peer, least in STUDY_FASTER.items():
@@ -203,7 +203,7 @@ def report(table: pd.DataFrame, missing: Mapping[str, str]) -> list[str]:
     """Save and print table, figure and goals; return what falls short."""
     from helpers import files
 
-    folder, goals = files.plots("bench"), judge(table)
+    folder, goals = files.plots("bench"), against_goals(table)
     files.write(folder / "bench.csv", table.to_csv().encode())
     files.write(folder / "goals.csv", goals.to_csv(index=False).encode())
     files.write(folder / "bench.png", draw(table))
