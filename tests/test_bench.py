@@ -92,7 +92,8 @@ def test_goals_that_fall_short(who, changes, short):
 
 
 def test_a_line_says_verdict_ratio_and_bound():
-    lines = [bench.line(goal) for goal in bench.against_goals(table(study=20)).itertuples()]
+    goals = bench.against_goals(table(study=20))
+    lines = [bench.line(goal) for goal in goals.itertuples()]
     assert "FAIL   2.50 × as fast as Keras fit in the study (≥ 4)" in lines
     floor = "the time of matrix products at 64 BN, both two at a time (≤ 1.15)"
     assert f"PASS   1.10 × {floor}" in lines
