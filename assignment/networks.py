@@ -16,6 +16,7 @@ TWIN = ("dense", "bn", "relu", "dense", "bn", "relu", "dense")  # whatever the w
 PARAMETERS = 236_298  # of the batch-normalized twin, 784-256-128-10
 IGNORED = {"InputLayer", "Flatten", "Reshape", "Dropout"}  # without effect here
 SEEDS = (11, 12)
+LAYERS, UNITS = 12, 1_024  # at most of a network that is scored
 PARTS = ("train", "validation", "test")
 SAMPLE = 40  # images of each part that are compared
 
@@ -232,14 +233,18 @@ def accuracy(network: Mapping, images: np.ndarray, labels: np.ndarray) -> float:
         If it has a layer that is not of the networks asked for, or does not fit.
     """
     x = images.reshape(len(images), -1).astype("float32")
+    layers = _layers(network)
+    if len(layers) > LAYERS:
+        raise ValueError(f"the network has {len(layers)} layers: at most {LAYERS}")
     with np.errstate(all="ignore"):  # a diverged network scores what it scores
-        for layer in _layers(network):
+        for layer in layers:
             x = _activate(_apply(x, layer), layer)
     return float(np.mean(x.argmax(axis=1) == labels))
 
 
 def _apply(x: np.ndarray, layer: Mapping) -> np.ndarray:
-    weights = list(layer["weights"])
+    weights = [np.asarray(weight, dtype="float32") for weight in layer["weights"]]
+    _check_shapes(weights, x.shape[1], layer)
     if layer["kind"] == "Dense":
         return x @ weights[0] + (weights[1] if layer["use_bias"] else 0)
     if layer["kind"] == "BatchNormalization":
@@ -250,6 +255,17 @@ def _apply(x: np.ndarray, layer: Mapping) -> np.ndarray:
     if layer["kind"] in ("ReLU", "Activation", "Softmax"):
         return x
     raise ValueError(f"the network has a layer that was not asked for: {layer['kind']}")
+
+
+def _check_shapes(weights: Sequence, inputs: int, layer: Mapping) -> None:
+    """Refuse weights that broadcast: with one for each image they hold the answers."""
+    kind, units = layer["kind"], inputs
+    if kind == "Dense":
+        units = min(int(layer["units"]), UNITS)
+    vectors = [(units,)] * (len(weights) - (kind == "Dense"))
+    shapes = [(inputs, units), *vectors] if kind == "Dense" else vectors
+    if [weight.shape for weight in weights] != shapes:
+        raise ValueError(f"a layer {kind} has weights of other shapes than its inputs")
 
 
 def _activate(x: np.ndarray, layer: Mapping) -> np.ndarray:

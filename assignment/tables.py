@@ -6,6 +6,7 @@ from itertools import product
 import numpy as np
 from scipy import stats
 
+from assignment import networks
 from assignment.marks import Answers, Mark, Mistake, array, explain, found, total
 from helpers import claims
 
@@ -146,7 +147,7 @@ def _judge_again(claimed: Mapping, again: Mapping, which: str, of: float) -> Mar
     scale = 100 if max(claimed.values()) > 1 else 1  # per cent is judged elsewhere
     scored = ", ".join(f"{arm} {value:.4f}" for arm, value in again.items())
     off = [abs(claimed[arm] / scale - again[arm]) for arm in again]
-    if not max(off) < TOLERANCE:  # NaN is off, too
+    if not all(gap < TOLERANCE for gap in off):  # NaN is off, too
         said = ", ".join(f"{claimed[arm]:.4g}" for arm in again)
         return Mark(
             0, of, f"{which} trained again gives {scored}, but your table says {said}"
@@ -237,6 +238,10 @@ def again(
             result[arm] = f"train stopped with {answer['error']}"
             continue
         try:
+            normalized = "bn" in networks.tokens(answer["value"]["layers"])
+            if normalized != (arm == ARMS[1]):
+                result[arm] = f"train returns the other network for {arm}"
+                continue
             result[arm] = score(answer["value"])
         except (AttributeError, IndexError, KeyError, TypeError, ValueError):
             result[arm] = "train does not return one of the two networks"

@@ -410,6 +410,7 @@ def test_the_interval_of_the_judge_is_that_of_the_claims():
             "OSE",
         ),
         ({"again": {"plain": np.nan, "batch_norm": 0.9312}}, 0, "your table says"),
+        ({"again": {"plain": PLAIN[0], "batch_norm": np.nan}}, 0, "your table says"),
         (
             {"plain": [0.9, 0.9, 0.9], "normalized": [0.95, 0.95, 0.95]},
             10,
@@ -551,6 +552,41 @@ def test_a_sweep_that_is_not_the_codes_earns_nothing():
     mark = swept(again={"plain": 0.2})
     assert mark.points == 0
     assert "trained again gives plain 0.2000" in mark.message
+
+
+def answers_in_the_statistics(layers):
+    """One moving mean for each image: right answers without a network."""
+    norm = next(one for one in layers if one["kind"] == "BatchNormalization")
+    norm["weights"][2] = np.zeros((5, 256))
+
+
+def no_number(layers):
+    """An empty axis: the mean over it is NaN."""
+    dense = next(one for one in layers if one["kind"] == "Dense")
+    layers[:] = [dense | {"use_bias": False, "weights": [np.zeros((0, 784, 1))]}]
+
+
+def many_layers(layers):
+    layers += 20 * [one for one in layers if one["kind"] in ("Activation", "ReLU")]
+
+
+@pytest.mark.parametrize("change", [answers_in_the_statistics, no_number, many_layers])
+def test_a_network_that_is_none_is_not_scored(change):
+    network = over_the_wire(build(True))
+    images, labels = np.zeros((5, 28, 28)), np.zeros(5, int)
+    assert 0 <= networks.accuracy(network, images, labels) <= 1
+    change(network["layers"])
+    with pytest.raises(ValueError, match="layer"):
+        networks.accuracy(network, images, labels)
+
+
+def test_a_train_that_ignores_which_network_is_asked_for_is_named():
+    answers = [{"value": over_the_wire(build(True))}] * 2
+    scored = tables.again(answers, tables.ARMS, lambda _: 0.9)
+    assert scored == {
+        "plain": "train returns the other network for plain",
+        "batch_norm": 0.9,
+    }
 
 
 # --- the whole -----------------------------------------------------------------------
