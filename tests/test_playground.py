@@ -344,7 +344,7 @@ def test_seeds_needed_are_the_fewest_that_would_decide(facts):
 @NODE
 def test_effects_are_said_as_the_notebooks_say_them():
     random = np.random.default_rng(3)
-    values = [0.0, -0.00001, 0.005, -0.02, *random.normal(0, 0.5, 50)]
+    values = [0.0, -0.00001, 0.005, -0.02, -3.02, *random.normal(0, 0.5, 50)]
     cases = [
         {"value": value, "unit": unit, "sign": sign}
         for value in values
