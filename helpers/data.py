@@ -12,6 +12,7 @@ nothing but uint8, so the splits are treated alike and nothing is scaled twice.
 import gzip
 import hashlib
 import math
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -178,9 +179,13 @@ def load_folder(
     FileNotFoundError
         If there is no such folder.
     ValueError
-        If it has fewer than two classes, a class has too few images to be split, an
-        image cannot be read, or `image_size` or `share` is out of range.
+        If it is no path, has fewer than two classes, a class has too few images to be
+        split, an image cannot be read, or `image_size` or `share` is out of range.
     """
+    if not isinstance(folder, str | os.PathLike):
+        raise ValueError(
+            f"the folder must be a path, as in 'my/images', not {folder!r}"
+        )
     folder = Path(folder)
     if not isinstance(share, Real) or not 0 < share < 0.5:
         raise ValueError(f"the share must lie between 0 and 0.5, not {share!r}")
@@ -247,6 +252,11 @@ def _read_folder(
             data_format="channels_last",
         )
     except ValueError as error:
+        for path in map(str, folder.rglob("*")):
+            if path != path.encode("utf-8", "replace").decode():
+                raise ValueError(
+                    f"{path!r} could not be read (its name is not in UTF-8): rename it"
+                ) from error
         raise ValueError(
             f"the sub-folders of {folder} hold no images ({FORMATS}): add some"
         ) from error

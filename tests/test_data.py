@@ -607,6 +607,10 @@ def open_in_jupyter(folder):
     shutil.copy(folder / "red" / "3.png", folder / "red" / ".ipynb_checkpoints")
 
 
+def name_in_latin_1(folder):
+    os.rename(folder / "red" / "3.png", os.fsencode(folder / "red") + b"/caf\xe9.png")
+
+
 def save_as_webp(folder):
     for path in (folder / "red").iterdir():
         path.rename(path.with_suffix(".webp"))
@@ -629,6 +633,7 @@ def save_all_as_webp(folder):
         (link_to_nowhere, r"red/3\.png could not be read \(it links to what does not"),
         (leave_notes_of_a_mac, r"red.\._3\.png is hidden, .*remove it"),
         (open_in_jupyter, r"red.\.ipynb_checkpoints.3\.png is hidden"),
+        (name_in_latin_1, r"caf.*png' could not be read \(its name is not in UTF-8\)"),
         (save_as_webp, r"class 'red' .* has 0 images \(JPEG, PNG, BMP, GIF\)"),
         (save_all_as_webp, r"hold no images \(JPEG, PNG, BMP, GIF\)"),
     ],
@@ -637,6 +642,13 @@ def test_a_folder_that_cannot_be_used_says_why(photos, harm, message):
     harm(photos)
     with pytest.raises((FileNotFoundError, ValueError), match=message) as caught:
         data.load_folder(photos)
+    assert_one_sentence(caught.value)
+
+
+@pytest.mark.parametrize("folder", [None, 3, b"images", ["images"]])
+def test_a_folder_that_is_no_path_is_refused(folder):
+    with pytest.raises(ValueError, match="the folder must be a path") as caught:
+        data.load_folder(folder)
     assert_one_sentence(caught.value)
 
 
