@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ["KERAS_NNX_ENABLED"] = "0"  # JAX's, and Keras asks for its packages
 for shortened in ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH"):  # training by `fit`
     os.environ.pop(shortened, None)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -47,5 +48,11 @@ def _set_keras_as_it_comes() -> None:
     keras.config.set_image_data_format("channels_last")
 
 
-_start_tensorflow_quietly()
-_set_keras_as_it_comes()
+try:
+    _start_tensorflow_quietly()  # it imports Keras, which reads its file
+    _set_keras_as_it_comes()
+except (AssertionError, AttributeError, TypeError, ValueError) as error:
+    raise ImportError(
+        "Keras does not start, probably for a setting in its file keras.json that it "
+        "does not know: delete the file, in ~/.keras or where KERAS_HOME says"
+    ) from error

@@ -82,6 +82,33 @@ def test_the_readers_keras_settings_change_nothing(tmp_path):
     )
 
 
+def test_what_belongs_to_jax_changes_nothing(tmp_path):
+    wishes = {"backend": "jax", "nnx_enabled": True}
+    (tmp_path / "keras.json").write_text(json.dumps(wishes), encoding="utf-8")
+    own = {"KERAS_HOME": str(tmp_path), "KERAS_NNX_ENABLED": "1"}
+    run = subprocess.run(
+        [sys.executable, "-c", "from helpers import quiet"],
+        cwd=ROOT,
+        env=os.environ | own,
+    )
+    assert run.returncode == 0
+
+
+@pytest.mark.parametrize("wishes", [{"floatx": "float99"}, {"epsilon": 1}, ["float32"]])
+def test_settings_that_keras_cannot_read_are_named(tmp_path, wishes):
+    (tmp_path / "keras.json").write_text(json.dumps(wishes), encoding="utf-8")
+    run = subprocess.run(
+        [sys.executable, "-c", "from helpers import quiet"],
+        cwd=ROOT,
+        env=os.environ | {"KERAS_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    last = run.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError: Keras does not start")
+    assert "keras.json" in last
+
+
 def test_a_keras_on_another_backend_is_refused(tmp_path):
     script = "import types, sys\nkeras = types.ModuleType('keras')\n"
     script += "keras.backend = types.SimpleNamespace(backend=lambda: 'jax')\n"
