@@ -256,6 +256,20 @@ def layers_of(model: keras.Model) -> list[keras.Layer]:
     return list(found.values())
 
 
+def operations_of(model: keras.Model) -> list[keras.Operation]:
+    """Return what :func:`layers_of` does, and then the operations that are no layers.
+
+    Those are what a functional model computes by ``x + y`` or ``keras.ops.relu(x)``.
+    """
+    layers = layers_of(model)
+    found = {id(layer): layer for layer in layers}
+    for layer in layers:
+        if isinstance(layer, keras.Model):
+            parts = getattr(layer, "operations", [])  # of a functional model
+            found |= {id(part): part for part in parts}
+    return list(found.values())
+
+
 def _check(*normalizations: Normalization) -> None:
     for kind in normalizations:
         if kind is not None and not callable(kind) and kind not in NORMALIZATIONS:

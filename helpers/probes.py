@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from helpers.models import layers_of
+from helpers.models import layers_of, operations_of
 
 ACTIVATIONS = (
     keras.layers.Activation,
@@ -36,7 +36,7 @@ def reestimate(model: keras.Model, images: np.ndarray, *, dropout: bool = True) 
 
     Parameters
     ----------
-    model : changed in place: its moving statistics alone.
+    model : changed in place: its moving statistics alone, those of frozen layers too.
     images : (n, ...) float32, usually the training images; n activations of every
         layer must fit in memory.
     dropout : whether all other layers, dropout before all, act as in training, or as
@@ -65,6 +65,7 @@ def reestimate(model: keras.Model, images: np.ndarray, *, dropout: bool = True) 
 def _averaging(norm: keras.layers.BatchNormalization) -> Iterator[None]:
     """Let a layer train, and keep the plain average over its calls: often only one."""
     call, momentum, calls = norm.call, norm.momentum, 0
+    frozen = not norm.trainable
 
     def counted(*args, **kwargs):
         nonlocal calls
@@ -73,16 +74,20 @@ def _averaging(norm: keras.layers.BatchNormalization) -> Iterator[None]:
         return call(*args, **kwargs | {"training": True})
 
     norm.call = counted
+    if frozen:  # or it would go on using the statistics it has
+        norm.trainable = True
     try:
         yield
     finally:
         norm.momentum = momentum
+        if frozen:
+            norm.trainable = False
         del norm.call
 
 
 def loss(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> float:
     """Cross-entropy (nats) of a batch, normalized by its own statistics."""
-    return float(_compiled(model)(_weights(model), images, labels)[0])
+    return float(_slopes(model, images, labels)(_weights(model))[0])
 
 
 def gradient_norms(
@@ -92,10 +97,17 @@ def gradient_norms(
 
     Returns
     -------
-    A number a kernel, float32.
+    A number a kernel, float32; zero where the loss does not depend on it.
+
+    Raises
+    ------
+    ValueError
+        If the model has no trainable kernel.
     """
+    kernels = _kernels(model, at_least=1)
+    labels = np.asarray(labels)
     _, gradients = _differentiate(model, _weights(model), images, labels)
-    return np.array([np.linalg.norm(gradients[index]) for index in _kernels(model)])
+    return np.array([np.linalg.norm(gradients[index]) for index in kernels])
 
 
 def along_gradient(
@@ -110,7 +122,7 @@ def along_gradient(
     ----------
     model : its weights are the starting point W, g the gradient there.
     images, labels : the batch; all losses and gradients are of it.
-    distances : learning rates s of the steps W - s·g.
+    distances : learning rates s of the steps W - s·g; at 0, smoothness is NaN.
 
     Returns
     -------
@@ -120,18 +132,19 @@ def along_gradient(
     Santurkar et al. (2018, section 3.1) plot as variation of the loss, gradient
     predictiveness (there not relative) and effective beta-smoothness.
     """
-    differentiate, weights = _compiled(model), _weights(model)
-    _, gradients = differentiate(weights, images, labels)
+    slopes, weights = _slopes(model, images, labels), _weights(model)
+    _, gradients = slopes(weights)
     length = tf.linalg.global_norm(gradients)
     rows = []
     for distance in distances:
         moved = [w - distance * g for w, g in zip(weights, gradients, strict=True)]
-        there, others = differentiate(moved, images, labels)
+        there, others = slopes(moved)
         change = tf.linalg.global_norm(
             [b - a for a, b in zip(gradients, others, strict=True)]
         )
         relative = float(change / length)
-        rows.append((distance, float(there), relative, relative / distance))
+        smoothness = relative / distance if distance else np.nan
+        rows.append((distance, float(there), relative, smoothness))
     return pd.DataFrame(
         rows, columns=["distance", "loss", "gradient_change", "smoothness"]
     )
@@ -149,19 +162,25 @@ def covariate_shift(
     Returns
     -------
     A row a kernel: ``kernel``, its number from 1; ``cosine`` of the angle between
-    G and G'; ``change``, the length of G' - G over that of G.
+    G and G'; ``change``, the length of G' - G over that of G; NaN where G is zero.
+
+    Raises
+    ------
+    ValueError
+        If the model has fewer than two trainable kernels.
     """
-    differentiate, weights = _compiled(model), _weights(model)
-    _, gradients = differentiate(weights, images, labels)
+    kernels = _kernels(model, at_least=2)
+    slopes, weights = _slopes(model, images, labels), _weights(model)
+    _, gradients = slopes(weights)
     rows = []
-    for number, index in enumerate(_kernels(model)[1:], 2):
+    for number, index in enumerate(kernels[1:], 2):
         moved = [
             weight - learning_rate * gradient if position < index else weight
             for position, (weight, gradient) in enumerate(
                 zip(weights, gradients, strict=True)
             )
         ]
-        _, after = differentiate(moved, images, labels)
+        _, after = slopes(moved)
         old, new = gradients[index], after[index]
         length = tf.norm(old)
         cosine = tf.reduce_sum(old * new) / (length * tf.norm(new))
@@ -172,7 +191,9 @@ def covariate_shift(
 def activation_inputs(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """Inputs of the last hidden activation, as training computes them.
 
-    The activation may be a layer or stand in a layer, as in ``Dense(8, "relu")``.
+    The activation may be a layer, stand in a layer, as in ``Dense(8, "relu")``, or be
+    written as ``keras.ops.relu(x)`` in a functional model. One that a class calls by
+    itself, or a ``Lambda``, is not seen.
 
     Returns
     -------
@@ -206,31 +227,47 @@ def drift(levels: Sequence[np.ndarray]) -> float:
     return (moves / spread).mean()
 
 
-def _kernels(model: keras.Model) -> list[int]:
+def _kernels(model: keras.Model, at_least: int) -> list[int]:
     """Positions of the kernels among the trainable variables."""
-    return [
+    found = [
         index
         for index, variable in enumerate(model.trainable_variables)
         if len(variable.shape) > 1 and variable.name not in NO_KERNELS
     ]
+    if len(found) < at_least:
+        raise ValueError(
+            f"the model has too few trainable kernels ({len(found)}): it needs at "
+            f"least {at_least}, so give it more layers, or unfreeze those it has"
+        )
+    return found
 
 
 def _weights(model: keras.Model) -> list[tf.Tensor]:
     return [tf.convert_to_tensor(variable) for variable in model.trainable_variables]
 
 
+def _call(model: keras.Model, weights, images):
+    """Logits of training at any weights; the model stays as it is.
+
+    Unlike `stateless_call`, it lets all layers know of training, whether or not what
+    holds them says so.
+    """
+    mapping = list(zip(model.trainable_variables, weights, strict=True))
+    with keras.StatelessScope(state_mapping=mapping):
+        return model(images, training=True)
+
+
 def _differentiate(model: keras.Model, weights, images, labels):
-    """Loss and its gradients at any weights; the model stays as it is."""
+    """Loss and its gradients at any weights."""
     with tf.GradientTape() as tape:
         tape.watch(weights)
-        logits, _ = model.stateless_call(
-            weights, model.non_trainable_variables, images, training=True
-        )
+        logits = _call(model, weights, images)
         value = keras.losses.sparse_categorical_crossentropy(
             labels, tf.cast(logits, tf.float32), from_logits=True
         )
         value = tf.reduce_mean(value)
-    return value, tape.gradient(value, weights)
+    zeros = tf.UnconnectedGradients.ZERO
+    return value, tape.gradient(value, weights, unconnected_gradients=zeros)
 
 
 # A model in training is probed again and again: its compiled functions are kept.
@@ -239,24 +276,25 @@ def _compiled(model: keras.Model) -> Callable:
     return tf.function(partial(_differentiate, model))
 
 
+def _slopes(model: keras.Model, images, labels) -> Callable:
+    """Return what gives a batch's loss and gradients at any weights."""
+    labels = np.asarray(labels)
+    return lambda weights: _compiled(model)(weights, images, labels)
+
+
 @lru_cache(maxsize=32)
 def _inputs(model: keras.Model) -> Callable:
     @tf.function
     def inputs(images):
         seen: list[tuple] = []  # inputs and outputs of activations, in order
         with ExitStack() as stack:
-            for layer in layers_of(model):
-                inside = vars(layer).get("activation", keras.activations.linear)
-                if isinstance(layer, ACTIVATIONS):
-                    stack.enter_context(_watched(layer, "call", seen))
+            for part in operations_of(model):
+                inside = vars(part).get("activation", keras.activations.linear)
+                if isinstance(part, ACTIVATIONS) or _is_activation(part):
+                    stack.enter_context(_watched(part, "call", seen))
                 elif inside is not keras.activations.linear:
-                    stack.enter_context(_watched(layer, "activation", seen))
-            logits, _ = model.stateless_call(
-                model.trainable_variables,
-                model.non_trainable_variables,
-                images,
-                training=True,
-            )
+                    stack.enter_context(_watched(part, "activation", seen))
+            logits = _call(model, model.trainable_variables, images)
         hidden = [before for before, after in seen if after is not logits]
         if not hidden:
             raise ValueError("the model has no hidden activation: there are no inputs")
@@ -265,10 +303,16 @@ def _inputs(model: keras.Model) -> Callable:
     return inputs
 
 
+def _is_activation(part: keras.Operation) -> bool:
+    """Whether an operation that is no layer is one of `keras.activations`."""
+    names = {name.replace("_", "") for name in dir(keras.activations)}
+    return not isinstance(part, keras.Layer) and type(part).__name__.lower() in names
+
+
 @contextmanager
-def _watched(layer: keras.Layer, name: str, seen: list[tuple]) -> Iterator[None]:
-    """Note what a function of a layer is given and returns."""
-    function, is_own = getattr(layer, name), name in vars(layer)
+def _watched(part: keras.Operation, name: str, seen: list[tuple]) -> Iterator[None]:
+    """Note what a function of a layer or an operation is given and returns."""
+    function, is_own = getattr(part, name), name in vars(part)
     graph = tf.compat.v1.get_default_graph()
 
     def watched(inputs, *args, **kwargs):
@@ -277,11 +321,11 @@ def _watched(layer: keras.Layer, name: str, seen: list[tuple]) -> Iterator[None]
             seen.append((inputs, outputs))
         return outputs
 
-    setattr(layer, name, watched)
+    setattr(part, name, watched)
     try:
         yield
     finally:
         if is_own:
-            setattr(layer, name, function)
+            setattr(part, name, function)
         else:
-            delattr(layer, name)
+            delattr(part, name)

@@ -41,6 +41,20 @@ def test_nothing_else_changes(images):
     assert [layer.momentum for layer in (model.layers[2], model.layers[5])] == [0.9] * 2
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_frozen_statistics_are_reestimated_and_frozen_again(images, whole):
+    model = models.mlp((8,), normalization="batch")
+    norm = model.layers[2]
+    (model if whole else norm).trainable = False
+    trained = [variable.path for variable in model.trainable_variables]
+    probes.reestimate(model, images)
+    z = images.reshape(300, -1).astype(np.float64) @ model.layers[1].kernel.numpy()
+    np.testing.assert_allclose(norm.moving_mean, z.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(norm.moving_variance, z.var(axis=0), rtol=1e-4)
+    assert not norm.trainable
+    assert [variable.path for variable in model.trainable_variables] == trained
+
+
 def test_momentum_is_restored_after_an_error(images):
     model = models.mlp((8,), normalization="batch", momentum=0.9)
     with pytest.raises(ValueError):
@@ -198,6 +212,29 @@ def test_an_activation_may_stand_in_a_layer_and_the_last_is_not_hidden(sequences
     assert dense.activation is keras.activations.gelu
 
 
+WRITTEN = {
+    "relu": (keras.ops.relu, lambda z: np.maximum(z, 0)),
+    "an activation": (keras.activations.relu, lambda z: np.maximum(z, 0)),
+    "tanh": (keras.ops.tanh, np.tanh),
+    "leaky relu": (keras.ops.leaky_relu, lambda z: np.maximum(z, 0.2 * z)),
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_an_activation_may_be_an_operation_of_a_functional_model(sequences, name):
+    operation, activation = WRITTEN[name]
+    first, second = keras.layers.Dense(5, "tanh"), keras.layers.Dense(6)
+    inputs = keras.Input((3, 8))
+    x = operation(second(first(keras.layers.Flatten()(inputs))))
+    inner = keras.Model(inputs, x + 1.0)
+    for model in (inner, keras.Sequential([inner, keras.layers.Dense(4, "softmax")])):
+        found = probes.activation_inputs(model, sequences)
+        x = np.tanh(sequences.reshape(50, -1) @ first.kernel.numpy())
+        np.testing.assert_allclose(found, x @ second.kernel.numpy(), atol=1e-5)
+        z = activation(x @ second.kernel.numpy())
+        np.testing.assert_allclose(inner(sequences), z + 1, atol=1e-5)
+
+
 def test_an_activation_may_be_nested(sequences):
     inner = keras.Sequential([keras.layers.Dense(6), keras.layers.ReLU()])
     model = classifier(keras.layers.Flatten(), inner)
@@ -256,6 +293,97 @@ def test_loss_is_that_of_training_mode(images, labels):
     logits = np.array(model(images, training=True), dtype=np.float64)
     expected = -np.log(softmax(logits)[np.arange(300), labels]).mean()
     assert probes.loss(model, images, labels) == pytest.approx(expected, rel=1e-5)
+
+
+class Loud(keras.Model):
+    """Hears of training and does not pass it on; its layers hear of it all the same."""
+
+    def __init__(self):
+        super().__init__()
+        self.flatten = keras.layers.Flatten()
+        self.hidden = keras.layers.Dense(8, "relu")
+        self.norm = keras.layers.BatchNormalization()
+        self.last = keras.layers.Dense(10)
+
+    def call(self, images, training=None):
+        return self.last(self.norm(self.hidden(self.flatten(images))))
+
+
+class Silent(Loud):
+    """Does not take `training`."""
+
+    def call(self, images):
+        return super().call(images)
+
+
+class Within(Silent):
+    """Stands in another model."""
+
+
+@pytest.mark.parametrize("kind", [Loud, Silent, Within])
+def test_all_layers_of_a_class_hear_of_training(images, labels, kind):
+    made = kind()
+    model = keras.Sequential([made]) if kind is Within else made
+    model(images)
+    made.norm.moving_variance.assign(np.full(8, 3.0))  # inference is another matter
+    before = [variable.numpy() for variable in model.variables]
+    inputs = images.reshape(300, -1) @ made.hidden.kernel.numpy()
+    z = np.maximum(inputs, 0).astype(np.float64)
+    z = (z - z.mean(axis=0)) / np.sqrt(z.var(axis=0) + 1e-3)
+    entropy, slope, _ = regression(z, labels, made.last.kernel.numpy())
+    assert probes.loss(model, images, labels) == pytest.approx(entropy, rel=1e-5)
+    norms = probes.gradient_norms(model, images, labels)
+    assert norms[-1] == pytest.approx(np.linalg.norm(slope), rel=1e-4)
+    found = probes.activation_inputs(model, images)
+    np.testing.assert_allclose(found, inputs, atol=1e-5)
+    for variable, start in zip(model.variables, before, strict=True):
+        np.testing.assert_array_equal(variable, start)
+
+
+def test_what_the_loss_does_not_depend_on_has_a_gradient_of_zero(images, labels):
+    inputs = keras.Input((28, 28))
+    x, aside = keras.layers.Flatten()(inputs), keras.layers.Dense(3)
+    stopped = keras.layers.Lambda(keras.ops.stop_gradient)(aside(x))
+    last = keras.layers.Dense(10)
+    model = keras.Model(inputs, last(keras.layers.Concatenate()([x, stopped])))
+    x = images.reshape(300, -1)
+    x = np.concatenate([x, x @ aside.kernel.numpy()], axis=1)
+    _, slope, _ = regression(x, labels, last.kernel.numpy())
+    norms = probes.gradient_norms(model, images, labels)
+    np.testing.assert_allclose(norms, [0, np.linalg.norm(slope)], rtol=1e-4)
+    frame = probes.covariate_shift(model, images, labels, 0.1)
+    assert frame["cosine"][0] == pytest.approx(1)
+    assert frame["change"][0] == 0
+    assert probes.along_gradient(model, images, labels, [0.1]).notna().all(axis=None)
+
+
+def test_labels_may_be_a_list(images, labels):
+    model, told = models.mlp((8,)), labels.tolist()
+    assert probes.loss(model, images, told) == probes.loss(model, images, labels)
+    for measure, argument in (
+        (probes.gradient_norms, ()),
+        (probes.along_gradient, ([0.1],)),
+        (probes.covariate_shift, (0.1,)),
+    ):
+        expected = measure(model, images, labels, *argument)
+        np.testing.assert_array_equal(measure(model, images, told, *argument), expected)
+
+
+def test_kernels_that_are_not_there_are_not_measured(images, labels):
+    one = models.mlp(())
+    with pytest.raises(ValueError, match=r"kernels \(1\): it needs at least 2"):
+        probes.covariate_shift(one, images, labels, 0.1)
+    one.trainable = False
+    with pytest.raises(ValueError, match=r"kernels \(0\): it needs at least 1"):
+        probes.gradient_norms(one, images, labels)
+
+
+def test_a_step_of_no_length_changes_nothing_and_has_no_smoothness(images, labels):
+    model = models.mlp((8,))
+    row = probes.along_gradient(model, images, labels, [0.0, 0.1]).loc[0]
+    assert row["loss"] == pytest.approx(probes.loss(model, images, labels))
+    assert row["gradient_change"] == 0
+    assert np.isnan(row["smoothness"])
 
 
 def test_gradients_of_a_linear_network_with_orthogonal_kernels_have_one_length(images):
