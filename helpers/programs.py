@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from helpers import optimizers
-from helpers.models import layers_of
+from helpers.models import layers_of, operations_of
 from helpers.optimizers import Recipe, is_keras
 
 Builder = Callable[[], keras.Model]
@@ -32,7 +32,7 @@ KEPT = 200e6  # bytes of programs' variables, and of starting weights: the oldes
 
 idle_programs: "OrderedDict[Program, None]" = OrderedDict()  # the longest idle first
 starting_weights: OrderedDict[str, dict[int, Weights]] = OrderedDict()
-_built: WeakSet[keras.Model] = WeakSet()
+_built: WeakSet[keras.Layer] = WeakSet()  # models among them
 _inferences: "WeakKeyDictionary[keras.Model, Inference]" = WeakKeyDictionary()
 
 
@@ -127,12 +127,13 @@ class Network:
             self.starts[seed] = _values(self._build(seed))
 
     def check(self) -> None:
-        """Refuse a builder that returns one model again and again."""
+        """Refuse a builder whose models are not each a new one."""
         if self._builds == 1 and not self._known:
             self._build(0)
 
     def new_model(self) -> keras.Model:
         """Return a model of its own for a program, with any weights."""
+        self.check()  # before a program changes what may be somebody's weights
         model, self._model = self._model, None
         return self._build(0) if model is None else model
 
@@ -145,7 +146,14 @@ class Network:
                 "a builder returned the same model twice: it must build a new one "
                 "each time, as `lambda: helpers.models.mlp()` does"
             )
-        _built.add(model)
+        for layer in layers_of(model):
+            if layer in _built and _is_trained(layer):
+                raise ValueError(
+                    f"a builder put one layer, {layer.name}, into two models, so that "
+                    "the training of one would change the other: let it make a new "
+                    "layer each time, or freeze it with `trainable = False`"
+                )
+        _built.update(layers_of(model))
         if model.built:
             return model
         if isinstance(model, keras.Sequential):
@@ -169,6 +177,10 @@ class Kind:
     def is_public(self) -> bool:
         """Whether another call's network and optimizer may be of this kind."""
         return isinstance(self.architecture, str) and isinstance(self.optimizer, str)
+
+
+class _NotForXLA(Exception):  # noqa: N818  # no error: it is trained without
+    """XLA would compile the training, to other numbers."""
 
 
 class Program:
@@ -241,7 +253,11 @@ class Program:
         shapes = [(full, batch_size)] + [(1, rest)] * (rest > 0)
         try:
             self._first_steps(train, shapes)
-        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
+        except (
+            tf.errors.InvalidArgumentError,
+            tf.errors.UnimplementedError,
+            _NotForXLA,
+        ):
             warnings.warn(
                 "XLA cannot compile this training here: it runs uncompiled, with the "
                 "same results, more slowly.",
@@ -330,11 +346,20 @@ class Program:
 
     def _checked_update(self, images, labels):
         loss = self._update(images, labels)
+        self._check()
+        return loss
+
+    @tf.autograph.experimental.do_not_convert
+    def _check(self) -> None:
+        """Refuse the update that is being traced if it could not be trained truly."""
+        nodes = _nodes()
         known = [*self.model.variables, *self.model.metrics_variables]
-        self.refusal = _refusal(self.model, [*known, *self.optimizer.variables])
+        self.refusal = _refusal(self.model, [*known, *self.optimizer.variables], nodes)
         if self.refusal:
             raise ValueError(self.refusal)
-        return loss
+        # Shapes that depend on values: XLA fills them up, and may count what it added.
+        if any(node.op == "Where" for node in nodes):
+            raise _NotForXLA
 
     def score(self, split: Images) -> tuple[float, float]:
         """Loss and accuracy in inference mode."""
@@ -406,18 +431,21 @@ def clear() -> None:
 def _describe(model: keras.Model) -> tuple[str | None, str | object]:
     """Write a model's layers down, with their initializers and without.
 
-    Where they do not say all, as with layers, activations or regularizers that are not
-    Keras' own, there is no text, and an architecture that equals no other.
+    Where they do not say all, as with layers, operations, activations or regularizers
+    that are not Keras' own, there is no text, and an architecture that equals no other.
     """
     nothing = None, object()
-    for layer in layers_of(model):
-        parts = [layer, *(part for part in vars(layer).values() if callable(part))]
-        if not all(map(is_keras, parts)):
+    operations = operations_of(model)
+    for operation in operations:
+        held = list(vars(operation).values())
+        parts = [operation, *(part for part in held if callable(part))]
+        hidden = any(map(_is_constant, keras.tree.flatten(held)))
+        if hidden or not all(map(is_keras, parts)):
             return nothing
     try:
         config = keras.saving.serialize_keras_object(model)
         policy = model.dtype_policy.name
-        names = {layer.name: index for index, layer in enumerate(layers_of(model))}
+        names = {part.name: index for index, part in enumerate(operations)}
         variables = [
             (
                 list(variable.shape),
@@ -435,6 +463,12 @@ def _describe(model: keras.Model) -> tuple[str | None, str | object]:
     except (TypeError, ValueError, NotImplementedError):
         return nothing
     return full, bare
+
+
+def _is_constant(part: Any) -> bool:
+    """Whether it is an array that no text shows, as `Normalization.adapt` leaves."""
+    variable = isinstance(part, keras.Variable)
+    return isinstance(part, np.ndarray) or (tf.is_tensor(part) and not variable)
 
 
 def _anonymous(config: Any, names: dict[str, int], initializers: bool) -> Any:
@@ -477,28 +511,25 @@ def _changes() -> list[tuple[tf.Tensor, str]]:
     ]
 
 
-def _draws() -> list[str]:
-    """Where the graph being traced draws random numbers that no variable decides."""
+def _nodes() -> list[Any]:
+    """Return the operations of the graph being traced and of the functions in it."""
     graph = tf.compat.v1.get_default_graph().as_graph_def()
     parts = [graph.node, *(part.node_def for part in graph.library.function)]
-    return [
-        node.name
-        for nodes in parts
-        for node in nodes
-        if {"seed", "seed2"} <= node.attr.keys()
-    ]
+    return [node for nodes in parts for node in nodes]
 
 
-@tf.autograph.experimental.do_not_convert
-def _refusal(model: keras.Model, known: Sequence[keras.Variable]) -> str | None:
+def _refusal(
+    model: keras.Model, known: Sequence[keras.Variable], nodes: Sequence[Any]
+) -> str | None:
     """Name what no run could start afresh in the update that is being traced.
 
     That is a layer that draws random numbers, or changes variables, that are not the
     model's.
     """
     handles = {id(variable.value.handle) for variable in known}
+    draws = [node.name for node in nodes if {"seed", "seed2"} <= node.attr.keys()]
     changes = [place for handle, place in _changes() if id(handle) not in handles]
-    places = _draws() + changes
+    places = draws + changes
     if not places:
         return None
     names = {layer.name for layer in layers_of(model)}
@@ -509,6 +540,12 @@ def _refusal(model: keras.Model, known: Sequence[keras.Variable]) -> str | None:
         "it hold what it changes as attributes, a keras.random.SeedGenerator for what "
         "it draws with keras.random"
     )
+
+
+def _is_trained(layer: keras.Layer) -> bool:
+    """Whether training changes its weights, or where its random numbers stand."""
+    draws = any("seed" in variable.name for variable in layer.variables)
+    return draws or bool(layer.trainable_variables)
 
 
 def _is_convolutional(model: keras.Model) -> bool:

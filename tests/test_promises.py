@@ -467,10 +467,39 @@ class Silent(Subclassed):
         return self.last(self.norm(self.hidden(flat)))
 
 
-@pytest.mark.parametrize("build", [Subclassed, Silent])
+def operated():
+    """Do with operations what else layers do."""
+    inputs = keras.Input((4, 4))
+    x = keras.layers.Dense(8)(keras.ops.reshape(inputs, (-1, 16)))
+    x = keras.layers.BatchNormalization(momentum=0.5)(x + keras.ops.relu(-x))
+    return keras.Model(inputs, keras.layers.Dense(4)(0.5 * x))
+
+
+@pytest.mark.parametrize("build", [Subclassed, Silent, operated])
 @pytest.mark.filterwarnings("error")
 def test_models_that_a_call_builds(build):
     assert_equal_to_plain_loop(build, partial(keras.optimizers.Adam, 0.01))
+
+
+def test_a_frozen_layer_may_stand_in_all_models():
+    frozen = keras.layers.Dense(8, "relu", trainable=False)
+    adapted = keras.layers.Normalization()
+    adapted.adapt(3 * TINY.train.images.reshape(64, 16) @ np.ones((16, 8)))
+    build = network(lambda: adapted, lambda: frozen)
+    assert_equal_to_plain_loop(build, partial(keras.optimizers.Adam, 0.01))
+
+
+class Summed(keras.layers.Layer):
+    """Adds the running sums of as many numbers as are positive."""
+
+    def call(self, images):
+        positive = tf.boolean_mask(images, images > 0)
+        return images + 1e-3 * tf.reduce_sum(tf.cumsum(positive))
+
+
+def test_shapes_that_depend_on_values_are_trained_truly():
+    with pytest.warns(UserWarning, match="XLA cannot compile"):
+        assert_equal_to_plain_loop(network(Summed), partial(keras.optimizers.SGD, 0.1))
 
 
 # --- labels and images ---------------------------------------------------------------

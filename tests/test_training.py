@@ -591,6 +591,27 @@ def test_a_builder_that_returns_one_model_twice_is_refused():
         train({"model": lambda: model}, seeds=[1, 2], epochs=1, batch_size=70)
 
 
+COMMON = {
+    "dense": lambda: keras.layers.Dense(16),
+    "batch": lambda: keras.layers.BatchNormalization(),
+    "dropout": lambda: keras.layers.Dropout(0.5),
+    "nested": lambda: keras.Sequential([keras.layers.Dense(16)]),
+}
+
+
+@pytest.mark.parametrize("name", COMMON)
+@pytest.mark.parametrize("seeds", [[1], [1, 2]])
+def test_a_builder_that_puts_one_layer_into_two_models_is_refused(name, seeds):
+    programs.clear()
+    layer = COMMON[name]()
+    layer.build((None, 16))
+    before = [variable.numpy() for variable in layer.variables]
+    build = softmax_regression(lambda: layer)
+    with pytest.raises(ValueError, match=r"one layer, \w+, into two models.*or freeze"):
+        train({"model": build}, seeds=seeds, updates=1)
+    np.testing.assert_equal([v.numpy() for v in layer.variables], before)
+
+
 # --- decaying rates and probes -------------------------------------------------------
 
 
@@ -792,6 +813,51 @@ def frozen():
     model = softmax_regression()()
     model.layers[-1].kernel.trainable = False
     return model
+
+
+class Raised(keras.Operation):
+    """Adds a number that its configuration does not show; it is no layer."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.number = number
+
+    def call(self, images):
+        return images + self.number
+
+    def compute_output_spec(self, images):
+        return keras.KerasTensor(images.shape, images.dtype)
+
+    def get_config(self):
+        return {}
+
+
+def operated(operation):
+    """Make a builder of a functional model with an operation before its Dense."""
+
+    def build():
+        inputs = keras.Input((4, 4))
+        flat = operation(keras.layers.Flatten()(inputs))
+        return keras.Model(inputs, keras.layers.Dense(4)(flat))
+
+    return build
+
+
+def adapted(scale):
+    """Make a layer whose mean and variance are those of images so many times as big."""
+    layer = keras.layers.Normalization()
+    layer.adapt(scale * TINY.train.images.reshape(70, 16))
+    return layer
+
+
+HIDDEN |= {
+    "operation": (operated(Raised(0.0)), operated(Raised(3.0))),
+    "another operation": (operated(keras.ops.relu), operated(keras.ops.tanh)),
+    "adapted": (
+        softmax_regression(partial(adapted, 1.0)),
+        softmax_regression(partial(adapted, 9.0)),
+    ),
+}
 
 
 @pytest.mark.parametrize("what", HIDDEN)
