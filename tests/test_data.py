@@ -608,7 +608,7 @@ def open_in_jupyter(folder):
 
 
 def name_in_latin_1(folder):
-    os.rename(folder / "red" / "3.png", os.fsencode(folder / "red") + b"/caf\xe9.png")
+    (folder / "red" / "3.png").rename(folder / "red" / os.fsdecode(b"caf\xe9.png"))
 
 
 def save_as_webp(folder):
