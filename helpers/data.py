@@ -252,10 +252,10 @@ def _read_folder(
             data_format="channels_last",
         )
     except ValueError as error:
-        for path in map(str, folder.rglob("*")):
-            if path != path.encode("utf-8", "replace").decode():
+        for name in map(str, folder.rglob("*")):
+            if name != name.encode("utf-8", "replace").decode():
                 raise ValueError(
-                    f"{path!r} could not be read (its name is not in UTF-8): rename it"
+                    f"{name!r} could not be read (its name is not in UTF-8): rename it"
                 ) from error
         raise ValueError(
             f"the sub-folders of {folder} hold no images ({FORMATS}): add some"
