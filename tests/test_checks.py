@@ -1,5 +1,6 @@
 """The checks one hands out: right work passes, and a mistake is named as what it is."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -135,3 +136,106 @@ def test_backward_waits_for_forward():
 )
 def test_a_slip_of_inference_is_named(old, new, message):
     assert message in theory("Q1.3-moving", old, new)
+
+
+# --- Q2.1 to Q2.4 --------------------------------------------------------------------
+
+
+PUT_THROUGH = "images = {part: preprocess(pixels[part]) for part in parts}"
+
+
+def images(old: str = "", new: str = "") -> str:
+    """Return what the check of Q2.1 says of the author's solution, changed."""
+    rng = np.random.default_rng(0)
+    sizes = {"train": 8, "validation": 6, "test": 4}
+    grey = {
+        part: rng.integers(0, 200, (n, 28, 28), "uint8") for part, n in sizes.items()
+    }
+    names = {"np": np, "parts": tuple(sizes), "pixels": grey}
+    exec(changed(cell("solution", "Q2.1"), old, new), names)
+    return said(cell("check", "Q2.1"), names)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("", "", ""),
+        ("return pixels", "pixels", "preprocess returns nothing yet"),
+        (" / 255", "", "255 becomes 255"),
+        (" / 255", " / 256", "not 0, 0.2 and 1"),
+        (" / 255", " / pixels.max()", "51 becomes another number"),
+        ('.astype("float32") / 255', " / 255", "The values are float64"),
+        (PUT_THROUGH, "images = ...", "images is no dictionary"),
+        (PUT_THROUGH, 'images = {"train": pixels["train"]}', "images needs the keys"),
+        (PUT_THROUGH, "images = pixels", "The train images did not go through"),
+        (
+            "(pixels[part])",
+            "(pixels[part].reshape(-1, 784))",
+            "have the shape (8, 784)",
+        ),
+        ("pixels[part]) for", "preprocess(pixels[part])) for", "or did twice"),
+        (
+            PUT_THROUGH,
+            f'{PUT_THROUGH}\nimages["test"] = pixels["test"]',
+            "The test images did not go",
+        ),
+    ],
+)
+def test_a_slip_of_preprocessing_is_named(old, new, message):
+    says = images(old, new)
+    assert message in says
+    assert message or not says
+
+
+def twins(old: str = "", new: str = "") -> str:
+    """Return what the check of Q2.4 says of the author's solution, changed."""
+    names = {"np": np, "keras": keras}
+    exec(changed(cell("solution", "Q2.4"), old, new), names)
+    return said(cell("check", "Q2.4"), names)
+
+
+NORM = "layers.append(keras.layers.BatchNormalization())\n"
+RELU = "layers.append(keras.layers.ReLU())\n"
+LAST = "keras.layers.Dense(10)"
+BUILT = f"return keras.Sequential([*layers, {LAST}])"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("", "", ""),
+        (RELU, 'layers.append(keras.layers.Activation("relu"))\n', ""),
+        (BUILT, "", "build returns nothing yet"),
+        (BUILT, f"net = {BUILT[7:]}\n    return keras.Model(net.inputs, net.outputs)",
+         "Return a keras.Sequential"),
+        ("keras.Input((28, 28)), ", "", "plain: begin with keras.Input"),
+        (", keras.layers.Flatten()]", "]", "Flatten is missing"),
+        ("(256, 128)", "(784, 256, 128)", "plain is flatten, dense 784, relu, dense"),
+        (LAST, 'keras.layers.Dense(10, activation="softmax")', "return logits"),
+        (LAST, f"{LAST}, keras.layers.Softmax()", "return logits"),
+        (RELU, "pass\n", "plain is flatten, dense 256, dense 128"),
+        (RELU, f"{RELU}        layers.append(keras.layers.Dropout(0.2))\n", "dropout"),
+        ("Flatten()]", "Flatten(), keras.layers.Rescaling(1 / 255)]", "rescaling"),
+        ("if normalized:", "if True:", "plain is flatten, dense 256, batchnorm"),
+        ("use_bias=not normalized", "use_bias=True", "use_bias=False"),
+        ("use_bias=not normalized", "use_bias=False", "mind its biases"),
+        ("Normalization()", "Normalization(scale=False)", "not 236,298"),
+        ("layers = [", "keras.utils.set_random_seed(int(normalized))\n    layers = [",
+         "The twins start from different kernels"),
+        ("layers = [", "keras.utils.set_random_seed(1)\n    layers = [", "set no seed"),
+    ],
+)  # fmt: skip
+def test_a_slip_of_the_twins_is_named(old, new, message):
+    says = twins(old, new)
+    assert message in says
+    assert message or not says
+
+
+def test_batch_normalization_after_relu_is_named():
+    norm = f"        if normalized:\n            {NORM}"
+    source = changed(cell("solution", "Q2.4"), norm, "")
+    source = changed(source, f"        {RELU}", f"        {RELU}{norm}")
+    names = {"np": np, "keras": keras}
+    exec(source, names)
+    says = said(cell("check", "Q2.4"), names)
+    assert "batch_norm is flatten, dense 256, relu, batchnormalization" in says
