@@ -239,3 +239,55 @@ def test_batch_normalization_after_relu_is_named():
     exec(source, names)
     says = said(cell("check", "Q2.4"), names)
     assert "batch_norm is flatten, dense 256, relu, batchnormalization" in says
+
+
+# --- train ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """Images and labels by chance, the training images as many as in the notebook."""
+    rng = np.random.default_rng(0)
+    sizes = {"train": 8192, "validation": 100, "test": 200}
+    return {
+        "images": {k: rng.random((n, 28, 28), "float32") for k, n in sizes.items()},
+        "labels": {k: rng.integers(0, 10, n) for k, n in sizes.items()},
+    }
+
+
+SEED = "    keras.utils.set_random_seed(seed)\n"
+BUILD = "    model = build(normalized)\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("", "", ""),
+        ("return model, fitted.history", "", "train returns nothing yet"),
+        ("return model, ", "return ", "two things"),
+        ("model, fitted.history", "fitted, model", "first must be the network"),
+        ("fitted.history", "fitted", "must be a dictionary, but is a History"),
+        ("build(normalized)", "build(False)", "handed on to build"),
+        ("epochs=epochs", "epochs=4", "asked were two epochs, not 4"),
+        ("batch_size=batch_size", "batch_size=1024", "8 updates here, not 16"),
+        ("SGD(0.02)", "SGD()", "SGD(0.01): asked is SGD(0.02)"),
+        ("SGD(0.02)", "Adam(0.02)", "Adam(0.02): asked is"),
+        ("(from_logits=True)", "()", "from_logits=True"),
+        ('metrics=["accuracy"]', "metrics=[]", "['accuracy', 'val_accuracy']"),
+        ("        validation_data", "        #", "['val_loss', 'val_accuracy']"),
+        (
+            '(images["validation"], labels["validation"])',
+            '(images["test"], labels["test"])',
+            "on validation images",
+        ),
+        (SEED + BUILD, BUILD + SEED, "set the seed before you build"),
+        (SEED, "", "set the seed before you build"),
+    ],
+)
+def test_a_slip_of_train_is_named(drawn, old, new, message):
+    names = {"np": np, "keras": keras, **drawn}
+    exec(cell("solution", "Q2.4"), names)
+    exec(changed(cell("solution", "Q2.5-train"), old, new), names)
+    says = said(cell("check", "Q2.5-train"), names)
+    assert message in says
+    assert message or not says
