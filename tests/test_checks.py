@@ -2,7 +2,9 @@
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
+from scipy import stats
 
 from tools import assignment, notebooks
 
@@ -291,3 +293,84 @@ def test_a_slip_of_train_is_named(drawn, old, new, message):
     says = said(cell("check", "Q2.5-train"), names)
     assert message in says
     assert message or not says
+
+
+# --- the tables ----------------------------------------------------------------------
+
+SHARES = {"plain": [0.8967, 0.8965, 0.8949], "batch_norm": [0.9312, 0.9311, 0.9293]}
+RIGHT = {"seed": [0, 1, 2], **SHARES}
+
+
+@pytest.mark.parametrize(
+    ("table", "after", "message"),
+    [
+        (RIGHT, "", ""),
+        (RIGHT, "runs = None", "compare returns no DataFrame"),
+        ({**SHARES, "seed": [0, 1, 2]}, "", "asked are ['seed', 'plain'"),
+        (RIGHT, "runs = runs[['seed', 'plain']]", "The columns are ['seed', 'plain'];"),
+        (RIGHT | {"seed": [0, 1, 1]}, "", "A seed stands in the table twice"),
+        (RIGHT, "runs = runs[:2]", "Three to five seeds are asked for, not 2"),
+        (RIGHT, "runs = pd.concat([runs, runs + [3, 0, 0]])", "asked for, not 6"),
+        (RIGHT | {"plain": [89.67, 89.65, 89.49]}, "", "not per cent"),
+        (RIGHT | {"plain": [0.9, 0.9, 0.9]}, "", "Every seed gives the same"),
+        (RIGHT | {"plain": SHARES["batch_norm"]}, "", "Both networks score the same"),
+        (RIGHT, "interval = ...", "interval is missing"),
+        (RIGHT, "interval = interval[::-1]", "is to be (low, high)"),
+        (RIGHT, "interval = -interval[1], -interval[0]", "minus plain, +0.03"),
+        (RIGHT, "verdict = 'yes'", "verdict must be one of"),
+    ],
+)  # fmt: skip
+def test_a_slip_of_the_comparison_is_named(table, after, message):
+    names = {"np": np, "pd": pd, "stats": stats, "runs": pd.DataFrame(table)}
+    exec(cell("solution", "Q2.5-verdict"), names)
+    exec(after, names)
+    says = said(cell("check", "Q2.5"), names)
+    assert message in says
+    assert message or not says
+
+
+@pytest.mark.parametrize(
+    ("after", "message"),
+    [
+        ("", ""),
+        ("sweep = None", "run_sweep returns no DataFrame"),
+        (
+            "sweep = sweep[sweep.columns[::-1]]",
+            "The columns are ['accuracy', 'updates'",
+        ),
+        (
+            "del sweep['epochs']",
+            "asked are ['budget', 'batch_size', 'network', 'epochs'",
+        ),
+        ("sweep['budget'] = sweep['budget'].str[6:]", "asked are ['equal epochs', 'eq"),
+        (
+            "sweep.loc[sweep.batch_size == 64, 'batch_size'] = 32",
+            "is one of [16, 32, 256]",
+        ),
+        (
+            "sweep['network'] = sweep['network'].str.upper()",
+            "asked are ['plain', 'batch",
+        ),
+        ("sweep = sweep[:11]", "Twelve rows are asked for, not 11"),
+        ("sweep.loc[1] = sweep.loc[0]", "A setting stands in two rows"),
+        ("sweep['accuracy'] *= 100", "not per cent"),
+        ("sweep['epochs'] = 4; sweep.loc[0, 'epochs'] = 5", "Equal epochs are 4"),
+        ("sweep['updates'] //= sweep['epochs']", "Equal updates are 512"),
+        ("sweep['updates'] = 512", "a fourth the updates"),
+    ],
+)
+def test_a_slip_of_the_sweep_is_named(after, message):
+    trained = []
+
+    def train(*run):
+        trained.append(run)
+        return None, {"val_accuracy": [0.5, 0.9]}
+
+    names = {"pd": pd, "train": train}
+    exec(cell("solution", "Q3.1"), names)
+    exec(f"sweep = run_sweep()\n{after}", names)
+    check, _, _ = cell("check", "Q3.1").partition("figure, axes")
+    says = said(check, names)
+    assert message in says
+    assert message or not says
+    assert len(trained) == len(set(trained)) == 10
