@@ -39,7 +39,7 @@ MOVING = {
     "swapped": Mistake(
         1,
         "your momentum weighs the new value, as in PyTorch: asked is Keras' way, "
-        "momentum · moving + (1 − momentum) · batch",
+        "momentum · moving + (1 − momentum) · batch_statistic",
     )
 }
 INFERENCE = {
@@ -85,10 +85,10 @@ def dbeta(dy, x, gamma, epsilon, mistakes=frozenset()):
     return dy.mean(0) if "averaged" in mistakes else dy.sum(0)
 
 
-def update_moving(moving, batch, momentum, mistakes=frozenset()):
+def update_moving(moving, batch_statistic, momentum, mistakes=frozenset()):
     """One step of a moving average."""
     weight = 1 - momentum if "swapped" in mistakes else momentum
-    return weight * moving + (1 - weight) * batch
+    return weight * moving + (1 - weight) * batch_statistic
 
 
 def inference(x, gamma, beta, mean, variance, epsilon, mistakes=frozenset()):

@@ -187,11 +187,11 @@ def sweep_of(answers: Answers) -> tuple[dict[tuple, dict[str, float]], str]:
         words = isinstance(budget, str) and isinstance(network, str)
         number = isinstance(size, int | float)
         if words and number and numbers is not None and numbers.shape == (2,):
-            key = (budget, size, network)
+            key = (budget.removeprefix("equal "), size, network)
             rows[key] = {"updates": float(numbers[0]), "accuracy": float(numbers[1])}
     if absent := [setting for setting in settings() if setting not in rows]:
         such = ", ".join(map(str, absent[0]))
-        return {}, f"sweep lacks {len(absent)} of its 12 rows, such as {such}"
+        return {}, f"sweep lacks {len(absent)} of its 12 rows, such as equal {such}"
     return {key: rows[key] for key in settings()}, ""
 
 

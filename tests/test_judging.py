@@ -518,6 +518,7 @@ def test_updates_are_equal_or_follow_from_epochs():
     ("change", "points", "message"),
     [
         (lambda row: row, 10, ""),
+        (lambda row: row | {"budget": f"equal {row['budget']}"}, 10, ""),
         (
             lambda row: row | {"updates": 512},
             7,
