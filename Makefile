@@ -19,6 +19,9 @@ endef
 
 # uv, which pip brings, installs in a fifth of pip's time; where it cannot, pip does.
 define INSTALL
+	@test ! -L $(1) || { \
+	  echo "$(1) is a link to an environment that lacks what is required: remove the link, or run make where it leads."; \
+	  exit 1; }
 	$(PYTHON) -m venv --clear $(1)
 	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check uv || true
 	@$(1)/bin/python -m uv pip install --quiet --python $(1)/bin/python $(2) 2>/dev/null \

@@ -6,10 +6,11 @@ former and decodes the latter. This module knows no answers: a student may read 
 """
 
 import base64
+import contextlib
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,8 @@ def encode(value: Any) -> Any:
         return {"table": {str(k): encode(v) for k, v in value.items()}}
     if hasattr(value, "get_weights"):
         return encode(_network(value))
-    if hasattr(value, "columns"):
-        return encode({name: list(value[name]) for name in value.columns})
+    if hasattr(value, "reset_index"):
+        return {"table": dict(_columns(value.reset_index()))}
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{type(value).__name__} is neither array, table nor number")
@@ -94,6 +95,40 @@ def decode(value: Any, depth: int = DEPTH) -> Any:
     raise ValueError("the answer is not of a kind that was asked for")
 
 
+def first(value: Any) -> Any:
+    """Return the network where it comes with a history, in a tuple or a list."""
+    return value[0] if isinstance(value, tuple | list) and value else value
+
+
+def some(images: Mapping, n: int) -> dict:
+    """Return some images of each part, spread over it."""
+    return {
+        part: values[:: max(1, len(values) // n)][:n] for part, values in images.items()
+    }
+
+
+def seeded(build: Callable) -> Callable:
+    """Return a function that builds a network after a seed, with its weights made."""
+
+    def built(normalized: bool, seed: int) -> Any:
+        import keras
+
+        keras.utils.set_random_seed(seed)
+        network = build(normalized)
+        if not getattr(network, "built", True):
+            network.build((None, 28, 28))
+        return network
+
+    return built
+
+
+def _columns(frame: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the columns of a table; one of dates, say, is nothing that was asked."""
+    for name in frame.columns:
+        with contextlib.suppress(TypeError):
+            yield str(name), encode(list(frame[name]))
+
+
 def _network(model: Any) -> dict[str, Any]:
     """Describe a Keras network: what its layers are set to, and their weights."""
     return {"layers": [_layer(layer) for layer in _layers(model)]}
@@ -106,10 +141,15 @@ def _layers(model: Any) -> list:
 
 def _layer(layer: Any) -> dict[str, Any]:
     config = layer.get_config()
+    activation = getattr(layer, "activation", None)
+    name = getattr(activation, "__name__", type(activation).__name__).lower()
     return {
         "kind": type(layer).__name__,
         "units": config.get("units"),
-        "activation": str(config.get("activation")),
+        "activation": "linear" if activation is None else name,
+        "slope": config.get("negative_slope"),
+        "ceiling": config.get("max_value"),
+        "trainable": layer.trainable,
         "use_bias": config.get("use_bias"),
         "epsilon": config.get("epsilon"),
         "scale": config.get("scale"),

@@ -130,7 +130,8 @@ def calls(rng: np.random.Generator) -> dict[str, list[list]]:
         return rng.normal(rng.normal(1, 2, columns), 1.5, (rows, columns))
 
     def scale(columns):
-        return rng.uniform(0.5, 2, columns), rng.normal(1, 1, columns)
+        signs = np.where(np.arange(columns) % 2, -1, 1)  # γ may be negative, too
+        return signs * rng.uniform(0.5, 2, columns), rng.normal(1, 1, columns)
 
     forwards = [
         [batch(rows, columns), *scale(columns), epsilon]

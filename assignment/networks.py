@@ -87,15 +87,17 @@ def _judge_parts(expected: Sequence, images: Answers) -> Mark:
     return total(marks)
 
 
-def factor(part: str, pixels: np.ndarray, images: Answers) -> float:
-    """By how much the images of a part were scaled beyond [0, 1]; 1 if unknown."""
+def scaling(part: str, pixels: np.ndarray, images: Answers) -> tuple[float, float]:
+    """Return a and b where the images of a part are a x + b; 1 and 0 if unknown."""
     given = images[0].get("value") if images else None
     value = array(given.get(part)) if isinstance(given, Mapping) else None
     right = sample(pixels) / 255
-    if value is None or value.shape != right.shape or not value.size:
-        return 1.0
-    ratio = float(value.max())
-    return ratio if ratio > 0 and np.allclose(value, right * ratio) else 1.0
+    if value is None or value.shape != right.shape or not np.isfinite(value).all():
+        return 1.0, 0.0
+    slope, offset = np.polyfit(right.ravel(), value.ravel(), 1)
+    if slope > 0 and np.allclose(value, slope * right + offset, atol=1e-4 * slope):
+        return float(slope), float(offset)
+    return 1.0, 0.0
 
 
 # --- Q2.2 to Q2.4 --------------------------------------------------------------------
@@ -137,6 +139,8 @@ def tokens(layers: Sequence[Mapping]) -> tuple[str, ...]:
             words.append(f"dense{layer['units']}")
         elif kind == "BatchNormalization":
             words.append("bn")
+        elif kind == "ReLU" and (layer.get("slope") or layer.get("ceiling")):
+            words.append("another relu")
         elif kind in ("ReLU", "Softmax"):
             words.append(kind.lower())
         elif kind not in IGNORED | {"Activation"}:
@@ -159,12 +163,10 @@ def _judge_widths(plain: Sequence, twin: Sequence) -> Mark:
     bodies = [_without(layers, "bn", "softmax") for layers in (plain, twin)]
     if inputs == [784, 784] and bodies == [WIDTHS, WIDTHS]:
         return Mark(3, 3, "")
-    # Where batch normalization stands is judged apart, whatever it does to the order.
-    if all(sorted(body) == sorted(WIDTHS) for body in bodies):
-        return Mark(3, 3, "")
-    return Mark(
-        0, 3, f"asked is {'-'.join(WIDTHS)} in both networks, not {'-'.join(bodies[0])}"
-    )
+    wrong = next((body for body in bodies if body != WIDTHS), bodies[0])
+    asked = "-".join(("784", *WIDTHS))
+    given = "-".join((*(str(n) for n in inputs[:1]), *wrong))
+    return Mark(0, 3, f"asked is {asked} in both networks, not {given}")
 
 
 def _judge_logits(plain: Sequence, twin: Sequence) -> Mark:
@@ -178,9 +180,15 @@ def _judge_logits(plain: Sequence, twin: Sequence) -> Mark:
 
 def _judge_place(plain: Sequence, twin: Sequence) -> Mark:
     words = tuple(word.rstrip("0123456789") for word in _without(twin, "softmax"))
-    if words == TWIN and "bn" not in tokens(plain):
+    norms = [layer for layer in twin if layer["kind"] == "BatchNormalization"]
+    whole = all(layer["scale"] and layer["center"] for layer in norms)
+    learning = all(layer.get("trainable", True) for layer in [*plain, *twin])
+    right = words == TWIN and "bn" not in tokens(plain)
+    if right and whole and learning:
         return Mark(3, 3, "")
-    if "bn" in tokens(plain):
+    if right:
+        says = "batch normalization lacks γ or β" if learning else "a layer is frozen"
+    elif "bn" in tokens(plain):
         says = "your plain network has batch normalization"
     elif words.count("bn") != 2:
         says = f"your twin has {words.count('bn')} batch normalizations, asked are two"
@@ -222,6 +230,17 @@ def _judge_kernels(plain: Sequence, twin: Sequence, other: Sequence) -> Mark:
 
 
 # --- scoring -------------------------------------------------------------------------
+
+
+def untouched(network: Mapping) -> bool:
+    """Whether a network is as it was built: training changes biases, β and averages."""
+    vectors = [
+        np.asarray(weight)
+        for layer in _layers(network)
+        for weight in layer["weights"]
+        if np.ndim(weight) == 1
+    ]
+    return all(np.isin(vector, (0, 1)).all() for vector in vectors)
 
 
 def accuracy(network: Mapping, images: np.ndarray, labels: np.ndarray) -> float:
@@ -269,7 +288,10 @@ def _check_shapes(weights: Sequence, inputs: int, layer: Mapping) -> None:
 
 
 def _activate(x: np.ndarray, layer: Mapping) -> np.ndarray:
-    if layer["kind"] == "ReLU" or layer["activation"] == "relu":
+    if layer["kind"] == "ReLU":
+        x = np.maximum(x, (layer.get("slope") or 0) * x)
+        return np.minimum(x, layer.get("ceiling") or np.inf)
+    if layer["activation"] == "relu":
         return np.maximum(x, 0)
     if layer["activation"] in ("linear", "None", "softmax"):  # the order stays
         return x

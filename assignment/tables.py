@@ -18,6 +18,8 @@ ARMS = ("plain", "batch_norm")
 BATCH_SIZES = (16, 64, 256)
 BUDGETS = ("epochs", "updates")
 UPDATES = EPOCHS * TRAINING // BATCH_SIZE  # of the budget of equal updates
+ROWS = 1_000  # of a table, at most: far more than asked
+ROUNDED = 6e-5  # by which an interval that is rounded to four digits may be off
 INTERVAL = {
     "sign": Mistake(1, "your difference is plain − batch_norm: take it the other way"),
     "normal": Mistake(1, "your interval uses 1.96: few seeds need the t quantile"),
@@ -63,6 +65,8 @@ def runs_of(answers: Answers) -> tuple[dict[str, np.ndarray], str]:
         column = array(table.get(name))
         if column is None or column.ndim != 1 or not np.isfinite(column).all():
             return {}, f"runs has no column {name!r} of numbers"
+        if len(column) > ROWS:
+            return {}, f"runs has {len(column):,} rows"
         columns[name] = column
     seeds = columns["seed"]
     if len({len(column) for column in columns.values()}) != 1 or len(seeds) < 2:
@@ -114,17 +118,20 @@ def _judge_verdict(runs: Mapping, value: Sequence) -> list[Mark]:
     given, word = array(value[1]), value[2]
     arms = [[runs["plain"], runs["batch_norm"]]]
     follows = _verdict(right)
-    says = "your interval is not the 95 % t interval of the paired differences, "
-    marks, accepted = [Mark(0, 3, f"{says}{_points(right)}")], {follows}
+    says = f"it is not the 95 % t interval of the paired differences, {_points(right)}"
+    says = "interval is missing" if value[1] is None else f"your interval: {says}"
+    marks, accepted = [Mark(0, 3, says)], {follows}
     if given is not None and given.shape == (2,):
-        names = explain(interval, INTERVAL, arms, [given])
+        names = explain(interval, INTERVAL, arms, [given], atol=ROUNDED)
         if names is not None:
             marks = [found(INTERVAL, names, 3)]
             # Wrong once is paid once: a verdict may follow from the interval they have.
             accepted.add(_verdict(given))
     if isinstance(word, str) and word in accepted:
         return [*marks, Mark(3, 3, "")]
-    says = f"your interval, {_points(right)}, says “{follows}”"
+    says = f"the interval of your table, {_points(right)}, says “{follows}”"
+    if word is None:
+        return [*marks, Mark(0, 3, "verdict is missing")]
     return [*marks, Mark(0, 3, f"{says}, not “{str(word)[:40]}”")]
 
 
@@ -181,6 +188,8 @@ def sweep_of(answers: Answers) -> tuple[dict[tuple, dict[str, float]], str]:
     names = ("budget", "batch_size", "network", "updates", "accuracy")
     if missing := [name for name in names if not isinstance(table.get(name), list)]:
         return {}, f"sweep has no column {missing[0]!r}"
+    if len(table["accuracy"]) > ROWS:
+        return {}, f"sweep has {len(table['accuracy']):,} rows"
     rows = {}
     for budget, size, network, *values in zip(*(table[c] for c in names), strict=False):
         numbers = array(values)
@@ -241,8 +250,10 @@ def again(
             normalized = "bn" in networks.tokens(answer["value"]["layers"])
             if normalized != (arm == ARMS[1]):
                 result[arm] = f"train returns the other network for {arm}"
-                continue
-            result[arm] = score(answer["value"])
+            elif networks.untouched(answer["value"]):
+                result[arm] = "train returns a network that was not trained"
+            else:
+                result[arm] = score(answer["value"])
         except (AttributeError, IndexError, KeyError, TypeError, ValueError):
             result[arm] = "train does not return one of the two networks"
     return result if len(result) == len(arms) else {}

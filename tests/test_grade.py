@@ -1,5 +1,6 @@
 """Notebooks that are honest, unlucky or hostile, graded from the file to the score."""
 
+import csv
 import json
 import os
 import shutil
@@ -148,6 +149,8 @@ def test_an_endless_cell_costs_nothing_but_itself(grader):
     result = graded(grader, "while True: pass", before=True)
     assert points(result) == NUMPY
     assert "KeyboardInterrupt" in outputs(result)
+    assert result.attempts == ["cell 1: stopped after 20 seconds"]
+    assert "cell 1: stopped" in feedback.page(result, {}, {})
 
 
 def test_an_endless_function_costs_its_points(grader):
@@ -311,6 +314,20 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
             pass
 """
     assert points(graded(grader, forged)) <= NUMPY - 6
+
+
+@needs_sandbox
+def test_the_pipe_of_the_worker_cannot_be_taken(grader):
+    """`pidfd_getfd` copies another process's file, where the kernel lets it."""
+    taking = """
+import ctypes, os
+call, taken = ctypes.CDLL(None).syscall, []
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    handle = call(434, int(pid), 0) if int(pid) != os.getpid() else -1
+    taken += [fd for fd in range(64) if handle >= 0 and call(438, handle, fd, 0) >= 0]
+print("taken:", len(taken))
+"""
+    assert "taken: 0" in outputs(graded(grader, taking))
 
 
 @needs_sandbox
@@ -552,6 +569,43 @@ def test_the_zip_of_a_single_student_and_of_loose_notebooks(tmp_path):
     assert [s.student for s in submissions.find(path)] == ["anna", "bo_12_34_work"]
 
 
+def test_the_zip_of_one_student_with_all_that_was_handed_out(tmp_path):
+    path = tmp_path / "export.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("anna/work.ipynb", notebook_of("1"))
+        archive.writestr("anna/helpers/data.py", b"")
+        archive.writestr("anna/data/mnist.npz", b"")
+    assert [s.student for s in submissions.find(path)] == ["anna"]
+
+
+def test_the_handed_out_notebook_beside_ones_own_does_not_count(tmp_path):
+    edition = assignment.student(SOURCE)
+    (tmp_path / "anna").mkdir()
+    own, empty = (tmp_path / "anna" / name for name in ("a.ipynb", "z.ipynb"))
+    own.write_bytes(notebook_of("mine"))
+    empty.write_text(nbformat.writes(edition))
+    os.utime(own, (1, 1))
+    assert submissions.find(tmp_path, edition)[0].name == "a.ipynb"
+    own.unlink()
+    assert submissions.find(tmp_path, edition)[0].name == "z.ipynb"
+
+
+def test_a_damaged_archive_costs_nobody_but_its_owner(tmp_path):
+    path = tmp_path / "export.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("anna/work.ipynb", notebook_of("1" * 500))
+        archive.writestr("bo/work.ipynb", notebook_of("2"))
+    content = bytearray(path.read_bytes())
+    content[60:70] = b"\xff" * 10
+    path.write_bytes(content)
+    anna, bo = submissions.find(path)
+    assert "unreadable" in anna.problem
+    assert bo.content
+    path.write_bytes(bytes(content[:-5]) + b"PK\5\6\0\0")
+    with pytest.raises(ValueError, match="zip"):
+        submissions.find(path)
+
+
 def test_what_holds_no_submissions_is_said_to_hold_none(tmp_path):
     with pytest.raises(ValueError, match="holds no submissions"):
         submissions.find(tmp_path)
@@ -610,6 +664,43 @@ def test_scores_have_a_row_for_each_item_and_no_formulas(tmp_path):
         "'=HYPERLINK(1),Q1.3-forward,4,6,your variance divides by m − 1",
         "anna,Q1.3-forward,4,6,your variance divides by m − 1",
     ]
+
+
+@pytest.mark.parametrize("student", ["'t Hart", "=1", "黄" * 120, "a" * 250])
+def test_any_name_can_be_kept_and_marked(tmp_path, student):
+    results = [result_of(student), result_of(student + "b"), result_of("anna")]
+    for result in results:
+        kept.save(result, tmp_path)
+    assert kept.load(tmp_path, student) == results[0]
+    assert {r.student for r in kept.every(tmp_path)} == {r.student for r in results}
+    feedback.feedback(ROOT, tmp_path, results)
+    assert len(list((tmp_path / "pages").iterdir())) == 3
+    sheet = tmp_path / "essays.csv"
+    rows = list(csv.reader(sheet.read_text(encoding="utf-8-sig").splitlines()[:2]))
+    assert kept.uncell(rows[1][1]) == student
+    text = sheet.read_text(encoding="utf-8-sig")
+    cell = next(csv.reader([text.splitlines()[1]]))[1]
+    text = text.replace(f"Q1.1,{cell},,5,", f"Q1.1,{cell},4,5,'tis good", 1)
+    sheet.write_text(text, encoding="utf-8-sig")
+    for _ in range(2):
+        feedback.feedback(ROOT, tmp_path, results)
+    essay = feedback.read_sheet(tmp_path, assignment.items(SOURCE, "essay"))
+    assert essay[student, "Q1.1"] == feedback.Essay(4, "'tis good")
+
+
+@pytest.mark.parametrize("break_", [";", "\n", "\t", "; \n", "\r\n"])
+@pytest.mark.parametrize("formula", ["=HYPERLINK(1)", "@SUM(1)"])
+def test_no_part_of_a_cell_is_a_formula(break_, formula):
+    text = kept.cell(f"mine{break_}{formula}")
+    assert text == f"mine{break_}'{formula}"
+    assert kept.cell(text) == text
+
+
+def test_what_is_printed_of_a_student_commands_no_terminal():
+    result = result_of("\x1b[2Janna\x9b\n" + 500 * "b")
+    line = grade.summary(result)
+    assert line.isprintable()
+    assert len(line) < 200
 
 
 def test_a_finished_submission_is_not_graded_again(grader, tmp_path, monkeypatch):

@@ -36,6 +36,7 @@ SYSTEM = (
     *("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime"),
 )
 GUARD = 0.5  # seconds between two looks
+CELLS = 50  # that are named when they were stopped
 INSTALL = (
     "bubblewrap is not installed, and without it students' code could read and change "
     "everything you can: `sudo apt-get install bubblewrap` (or your system's package "
@@ -73,7 +74,9 @@ class Ending:
     cell: int | None = None
     question: str | None = None
     notebook: str | None = None
-    done: bool = field(default=False)
+    stopped: list[tuple[int, str]] = field(default_factory=list)  # cells, and why
+    asked: bool = False
+    done: bool = False
 
 
 RUNNING: set[subprocess.Popen] = set()
@@ -159,10 +162,12 @@ def _listen(
         said = json.loads(whole)
     if not isinstance(said, dict):
         raise ValueError("the sandbox said something that is not understood")
-    if isinstance(said.get("cell"), int):
+    if isinstance(said.get("cell"), int) and not ending.asked:
         ending.cell = said["cell"]
+    elif isinstance(said.get("stopped"), int) and len(ending.stopped) < CELLS:
+        ending.stopped.append((said["stopped"], str(said.get("why"))[:300]))
     elif isinstance(said.get("ask"), str):
-        ending.cell, ending.question = None, said["ask"]
+        ending.cell, ending.question, ending.asked = None, said["ask"], True
         _send(process, calls(said["ask"]) + "\n")
     elif ending.question is not None and said.get("question") == ending.question:
         answers = said.get("answers")
