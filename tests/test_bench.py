@@ -127,6 +127,8 @@ def test_table_holds_medians_of_epochs_and_of_studies():
     ("seconds", "missing", "named"),
     [
         (table(), {}, []),
+        # What the bare products leave is shown, and no failure.
+        (table(PAIR, **{"64_plain": 9}), {}, []),
         (table(**{"256_BN": 2.5}), {}, ["0.56 × as fast as Keras on JAX at 256 BN"]),
         (table().drop(index=JAX).reindex(list(MAKERS)), {JAX: "no jax"},
          ["Keras on JAX is missing: no jax", "missing as fast as Keras on JAX"]),
@@ -144,6 +146,8 @@ def test_exit_names_what_falls_short(
         assert text in end.value.code
     printed = capsys.readouterr().out
     assert printed.count("PASS") + printed.count("FAIL") == 19
+    falls_short = (~bench.against_goals(seconds)["met"]).sum()
+    assert printed.count("FAIL") == falls_short
     saved = pd.read_csv(tmp_path / "bench" / "bench.csv", index_col=0)
     assert list(saved.columns) == list(table().columns)
     assert len(pd.read_csv(tmp_path / "bench" / "goals.csv")) == 19

@@ -200,7 +200,11 @@ def measure() -> tuple[pd.DataFrame, dict[str, str]]:
 
 
 def report(table: pd.DataFrame, missing: Mapping[str, str]) -> list[str]:
-    """Save and print table, figure and goals; return what falls short."""
+    """Save and print table, figure and goals; return what makes the bench fail.
+
+    That is a peer that is missing or faster. How near the trainer comes to the bare
+    products depends on the machine: a goal missed there is shown, and no failure.
+    """
     from helpers import files
 
     folder, goals = files.plots("bench"), against_goals(table)
@@ -213,12 +217,12 @@ def report(table: pd.DataFrame, missing: Mapping[str, str]) -> list[str]:
     print(*map(line, goals.itertuples()), sep="\n")
     return [
         *(f"{name} is missing: {reason}" for name, reason in missing.items()),
-        *(line(goal) for goal in goals[~goals["met"]].itertuples()),
+        *map(line, goals[~goals["met"] & np.isinf(goals["most"])].itertuples()),
     ]
 
 
 def main() -> None:
-    """Measure and report; fail when a goal is not met or a peer is missing."""
+    """Measure and report; fail when a peer is missing or faster."""
     began = time.perf_counter()
     short = report(*measure())
     print(f"\n{time.perf_counter() - began:.0f} s; see plots/bench/", flush=True)
