@@ -21,7 +21,7 @@ import numpy as np
 FOLDER = Path(os.environ.get("BN_ANSWERS", ".")).resolve()
 CALLS, ANSWER = FOLDER / "calls.json", FOLDER / "answer.json"
 DTYPES = ("float64", "float32", "uint8")
-DEPTH = 6  # of lists in lists, more than any answer needs
+DEPTH, ITEMS = 6, 10_000  # of lists in lists, and in each: more than any answer needs
 
 
 def answer(function: Callable) -> None:
@@ -59,9 +59,14 @@ def encode(value: Any) -> Any:
         return {"table": {str(k): encode(v) for k, v in value.items()}}
     if hasattr(value, "get_weights"):
         return encode(_network(value))
+    if hasattr(value, "to_frame") or type(value).__name__ == "dict_values":
+        return encode(list(value))  # a Series
     if hasattr(value, "reset_index"):
-        return {"table": dict(_columns(value.reset_index()))}
+        twice = {*value.index.names, "index", "level_0"} & set(value.columns)
+        return {"table": dict(_columns(value.reset_index(drop=bool(twice))))}
     array = np.asarray(value)
+    if array.dtype.kind == "U":  # of np.where, np.select
+        return encode(array.tolist())
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{type(value).__name__} is neither array, table nor number")
     if array.dtype.name not in DTYPES:
@@ -81,6 +86,8 @@ def decode(value: Any, depth: int = DEPTH) -> Any:
     if depth < 0:
         raise ValueError("the answer is nested too deeply")
     if isinstance(value, list):
+        if len(value) > ITEMS:
+            raise ValueError(f"the answer has a list of {len(value):,} items")
         return [decode(item, depth - 1) for item in value]
     if not isinstance(value, dict):
         return value

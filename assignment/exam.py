@@ -54,7 +54,7 @@ class Exam:
         answers = self.heard("Q2.1-images")
         value = answers[0].get("value") if answers else None
         name = value.get("name") if isinstance(value, Mapping) else None
-        return name if name in CHOICES else CHOICES[0]
+        return name if isinstance(name, str) and name in CHOICES else CHOICES[0]
 
     def calls(self, question: str) -> list[list]:
         """Return the arguments of each call that a hidden cell is to make."""

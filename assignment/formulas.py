@@ -34,6 +34,13 @@ PATHS = {
     ),
     "no gamma": Mistake(1, "your dx leaves out γ"),
 }
+CLOSED = {
+    "closed form": Mistake(
+        1,
+        "your dx is the closed form, which holds for σ² over m with ε under the root: "
+        "yours are others",
+    )
+}
 AVERAGED = {"averaged": Mistake(1, "sum over the rows instead of averaging")}
 MOVING = {
     "swapped": Mistake(
@@ -62,6 +69,8 @@ def dx(dy, x, gamma, epsilon, mistakes=frozenset()):
     """Gradient of x: along the value itself, the variance and the mean."""
     axis = int("axis" in mistakes)
     mean, std, slope, divisor = _statistics(x, epsilon, mistakes)
+    if "closed form" in mistakes:
+        slope, divisor = 0.5 / std, x.shape[axis]
     dx_hat = dy if "no gamma" in mistakes else dy * gamma
     result = dx_hat / std
     if "no variance path" not in mistakes:
@@ -188,7 +197,7 @@ def _judge_backward(asked: Mapping, answers: Mapping, known: Collection[str]) ->
     halved = {name: Mistake(1, slip.says) for name, slip in STATISTICS.items()}
     statistics = _free(halved, known)
     parts: list[tuple[str, Callable, Mapping[str, Mistake], float]] = [
-        ("dx", dx, PATHS | statistics, 4),
+        ("dx", dx, PATHS | CLOSED | statistics, 4),
         ("dgamma", dgamma, AVERAGED | statistics, 1),
         ("dbeta", dbeta, AVERAGED, 1),
     ]

@@ -78,7 +78,7 @@ def explain(
     ]
     # Equally dear ones: the fewest mistakes.
     sets.sort(key=lambda some: (sum(mistakes[n].price for n in some), len(some)))
-    calls = list(calls)
+    calls, values = list(calls), [array(value) for value in values]
     for some in sets:
         expected = (formula(*arguments, some) for arguments in calls)
         if all(map(partial(same, atol=atol), expected, values)):

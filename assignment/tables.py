@@ -29,6 +29,12 @@ INTERVAL = {
     "no root": Mistake(
         2, "your interval uses the standard deviation: divide it by √n seeds"
     ),
+    "one-sided": Mistake(
+        1, "your interval has one side: the 95 % t interval needs the quantile at 0.975"
+    ),
+    "freedom": Mistake(
+        1, "your t quantile has n degrees of freedom: n seeds leave n − 1"
+    ),
     "unpaired": Mistake(
         2, "your interval ignores the pairs: take the difference seed by seed"
     ),
@@ -46,7 +52,9 @@ def interval(plain, batch_norm, mistakes=frozenset()):
     if "unpaired" in mistakes:
         spread = np.hypot(np.std(plain, ddof=ddof), np.std(batch_norm, ddof=ddof))
         freedom = 2 * n - 2
-    quantile = 1.96 if "normal" in mistakes else stats.t.ppf(0.975, freedom)
+    freedom += "freedom" in mistakes
+    share = 0.95 if "one-sided" in mistakes else 0.975
+    quantile = 1.96 if "normal" in mistakes else stats.t.ppf(share, freedom)
     half = quantile * spread / root
     return np.array([difference.mean() - half, difference.mean() + half])
 
@@ -122,10 +130,14 @@ def _judge_verdict(runs: Mapping, value: Sequence) -> list[Mark]:
     says = "interval is missing" if value[1] is None else f"your interval: {says}"
     marks, accepted = [Mark(0, 3, says)], {follows}
     if given is not None and given.shape == (2,):
-        names = explain(interval, INTERVAL, arms, [given], atol=ROUNDED)
+        names = explain(interval, INTERVAL, arms, [given])
+        if names is None:
+            names = explain(interval, INTERVAL, arms, [given], atol=ROUNDED)
         if names is not None:
             marks = [found(INTERVAL, names, 3)]
             # Wrong once is paid once: a verdict may follow from the interval they have.
+            accepted.add(_verdict(given))
+        elif _around(given, right):
             accepted.add(_verdict(given))
     if isinstance(word, str) and word in accepted:
         return [*marks, Mark(3, 3, "")]
@@ -133,6 +145,11 @@ def _judge_verdict(runs: Mapping, value: Sequence) -> list[Mark]:
     if word is None:
         return [*marks, Mark(0, 3, "verdict is missing")]
     return [*marks, Mark(0, 3, f"{says}, not “{str(word)[:40]}”")]
+
+
+def _around(given, right) -> bool:
+    """Whether an interval lies around the mean difference, however wide it is."""
+    return given[0] < given[1] and abs(given.mean() - right.mean()) < ROUNDED
 
 
 def _verdict(ends: Iterable[float]) -> str:
@@ -254,6 +271,6 @@ def again(
                 result[arm] = "train returns a network that was not trained"
             else:
                 result[arm] = score(answer["value"])
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        except (AttributeError, LookupError, OverflowError, TypeError, ValueError):
             result[arm] = "train does not return one of the two networks"
     return result if len(result) == len(arms) else {}

@@ -317,6 +317,20 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
 
 
 @needs_sandbox
+def test_the_keys_of_the_kernel_are_out_of_reach(grader):
+    asking_for = """
+import ctypes
+libc, no = ctypes.CDLL(None, use_errno=True), []
+calls = {"x86_64": 248, "aarch64": 217}[__import__("platform").machine()]
+for call in range(calls, calls + 3):
+    libc.syscall(call, b"user", b"note", b"x", 1, -3)
+    no.append(ctypes.get_errno())
+print("refused:", no)
+"""
+    assert "refused: [1, 1, 1]" in outputs(graded(grader, asking_for))
+
+
+@needs_sandbox
 def test_the_pipe_of_the_worker_cannot_be_taken(grader):
     """`pidfd_getfd` copies another process's file, where the kernel lets it."""
     taking = """
@@ -590,6 +604,49 @@ def test_the_handed_out_notebook_beside_ones_own_does_not_count(tmp_path):
     assert submissions.find(tmp_path, edition)[0].name == "z.ipynb"
 
 
+def test_an_empty_notebook_beside_ones_own_does_not_count(tmp_path):
+    (tmp_path / "anna").mkdir()
+    own, empty = (tmp_path / "anna" / name for name in ("a.ipynb", "Untitled.ipynb"))
+    own.write_bytes(notebook_of("mine"))
+    empty.write_bytes(notebook_of(""))
+    os.utime(own, (1, 1))
+    assert submissions.find(tmp_path)[0].name == "a.ipynb"
+
+
+def test_names_of_other_encodings_stay_apart_and_are_printed_on_one_line(tmp_path):
+    for name in (b"M\xfcller", b"M\xf6ller", b"a\rb"):
+        folder = tmp_path / os.fsdecode(name)
+        folder.mkdir()
+        (folder / "x.ipynb").write_bytes(notebook_of("1"))
+    found = [s.student for s in submissions.find(tmp_path)]
+    assert len(found) == 3
+    assert "a%0db" in found
+    assert all(name.isprintable() and name.encode() for name in found)
+
+
+def test_entries_of_a_zip_stay_below_it(tmp_path):
+    path = tmp_path / "export.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("//evil/x.ipynb", notebook_of("1"))
+        archive.writestr("anna/x.ipynb", notebook_of("2"))
+    assert [s.student for s in submissions.find(path)] == ["anna", "evil"]
+
+
+def test_a_notebook_of_a_million_cells_is_not_read():
+    cells = b",".join([b'{"cell_type": "raw", "metadata": {}, "source": ""}'] * 2_001)
+    content = b'{"cells": [' + cells + b'], "metadata": {}, "nbformat": 4}'
+    with pytest.raises(submissions.UnreadableError, match="more than 2,000 cells"):
+        submissions.read(submissions.Submission("anna", "x.ipynb", content))
+
+
+def test_a_kernel_that_did_not_start_is_nobodys_mistake(grader, monkeypatch):
+    ending = sandbox.Ending(why="the kernel did not respond")
+    monkeypatch.setattr(sandbox, "run", lambda *_, **__: ending)
+    result = graded(grader)
+    assert result.version == ""  # it is tried again
+    assert "the kernel did not respond" in result.note
+
+
 def test_a_damaged_archive_costs_nobody_but_its_owner(tmp_path):
     path = tmp_path / "export.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -666,7 +723,9 @@ def test_scores_have_a_row_for_each_item_and_no_formulas(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("student", ["'t Hart", "=1", "黄" * 120, "a" * 250])
+@pytest.mark.parametrize(
+    "student", ["'t Hart", "=1", "a;=b", "a; +c(1)", "黄" * 120, "a" * 250]
+)
 def test_any_name_can_be_kept_and_marked(tmp_path, student):
     results = [result_of(student), result_of(student + "b"), result_of("anna")]
     for result in results:
@@ -689,11 +748,15 @@ def test_any_name_can_be_kept_and_marked(tmp_path, student):
 
 
 @pytest.mark.parametrize("break_", [";", "\n", "\t", "; \n", "\r\n"])
-@pytest.mark.parametrize("formula", ["=HYPERLINK(1)", "@SUM(1)"])
+@pytest.mark.parametrize("formula", ["=HYPERLINK(1)", "@SUM(1)", "+cmd|' /C calc'!A0"])
 def test_no_part_of_a_cell_is_a_formula(break_, formula):
-    text = kept.cell(f"mine{break_}{formula}")
+    own = f"mine{break_}{formula}"
+    text = kept.cell(own)
     assert text == f"mine{break_}'{formula}"
     assert kept.cell(text) == text
+    assert kept.uncell(text) == own
+    listed = f"mine{break_}- an item{break_}-0.3"
+    assert kept.cell(listed) == listed
 
 
 def test_what_is_printed_of_a_student_commands_no_terminal():

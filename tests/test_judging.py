@@ -45,6 +45,7 @@ def test_arrays_come_back_as_they_were(dtype):
         {"array": "object", "shape": [1], "bytes": "gASVBQAAAAAAAABLAS4="},
         {"array": "float64", "shape": [2**40], "bytes": ""},
         {"array": "float64", "shape": [-1], "bytes": ""},
+        [1] * 10_001,
         {"array": "float64", "shape": [3], "bytes": "AAAA"},
         {"pickle": "gASVBQAAAAAAAABLAS4="},
         [[[[[[[[[[1]]]]]]]]]],
@@ -62,6 +63,14 @@ def test_a_column_that_was_not_asked_for_does_no_harm():
     assert over_the_wire(frame)["plain"] == [0.5, 0.6]
     assert over_the_wire(frame.set_index("seed"))["seed"] == [0, 1]
     assert "model" not in over_the_wire(frame)
+
+
+def test_words_and_intervals_may_come_from_numpy_and_pandas():
+    assert over_the_wire(np.where(True, "supported", "undecided")) == "supported"
+    assert over_the_wire(pd.Series([0.1, 0.2], index=["low", "high"])) == [0.1, 0.2]
+    assert over_the_wire({"low": 0.1, "high": 0.2}.values()) == [0.1, 0.2]
+    frame = pd.DataFrame({"seed": [0, 1]})
+    assert over_the_wire(frame.set_index("seed", drop=False))["seed"] == [0, 1]
 
 
 def test_what_cannot_be_written_is_an_error():
@@ -216,6 +225,19 @@ def test_a_backward_pass_that_agrees_with_the_forward_pass_pays_no_second_time()
     assert marks["Q1.3-backward"].points == 6
 
 
+def test_the_closed_form_of_another_forward_pass_is_named_and_costs_little():
+    def closed(dy, x, gamma, epsilon):
+        std = np.sqrt(x.var(0, ddof=1) + epsilon)
+        x_hat = (x - x.mean(0)) / std
+        part = dy - dy.mean(0) - x_hat * (dy * x_hat).mean(0)
+        return gamma / std * part, (dy * x_hat).sum(0), dy.sum(0)
+
+    marks = theory(forward=lambda *a: forward(*a, ddof=1), backward=closed)
+    assert marks["Q1.3-forward"].points == 4
+    assert marks["Q1.3-backward"].points == 5
+    assert "is the closed form" in marks["Q1.3-backward"].message
+
+
 def test_no_answers_earn_nothing():
     marks = formulas.judge(formulas.calls(np.random.default_rng()), {})
     assert sum(mark.points for mark in marks.values()) == 0
@@ -263,6 +285,12 @@ def scaled(grey):
             None,
             3,
             "become -1 to 1, not 0 to 1",
+        ),
+        (
+            lambda grey: grey / grey.max((1, 2), keepdims=True).astype("float32"),
+            None,
+            3,
+            "become 0 to 1",
         ),
         (lambda grey: scaled(grey).reshape(-1, 784), None, 3, "returns shape (3, 784)"),
     ],
@@ -313,6 +341,11 @@ def frozen(network):
     return network
 
 
+def with_dropout(network):
+    return keras.Sequential([*network.layers[:-1], keras.layers.Dropout(0.3),
+                             network.layers[-1]])  # fmt: skip
+
+
 def twins(build_):
     """Return the mark of Q2.4."""
     seeded = asking.seeded(build_)
@@ -330,6 +363,7 @@ def twins(build_):
         (lambda n: build(n, widths=(128, 64)), 9, "asked is 784-dense256"),
         (lambda n: build(n, widths=(128, 256)), 9, "not 784-dense128-relu-dense256"),
         (lambda n: frozen(build(n)), 9, "a layer is frozen"),
+        (lambda n: with_dropout(build(n)) if n else build(n), 9, "has dropout"),
         (lambda n: build(n, scale=False), 9, "lacks γ or β"),
         (lambda n: build(n, slope=0.1), 6, "another relu"),
         (lambda n: build(False), 8, "has 0 batch normalizations"),
@@ -429,6 +463,18 @@ def test_the_interval_of_the_judge_is_that_of_the_claims():
         ({"ends": ..., "word": None}, 6, "interval is missing; verdict is missing"),
         ({"ends": np.round(tables.interval(PLAIN, NORMALIZED), 4)}, 12, ""),
         ({"ends": [0.0, 1.0]}, 9, "not the 95 % t interval"),
+        ({"ends": [-1.0, 1.0], "word": "undecided"}, 6, "not the 95 % t interval"),
+        ({"ends": [0.5, 0.2]}, 9, "not the 95 % t interval"),
+        (
+            {"ends": tables.interval(PLAIN, NORMALIZED, {"one-sided"})},
+            11,
+            "has one side",
+        ),
+        (
+            {"ends": tables.interval(PLAIN, NORMALIZED, {"freedom"})},
+            11,
+            "n degrees of freedom",
+        ),
         (
             {"ends": None, "plain": PLAIN[:2], "normalized": NORMALIZED[:2]},
             10,
@@ -613,17 +659,25 @@ def no_number(layers):
     layers[:] = [dense | {"use_bias": False, "weights": [np.zeros((0, 784, 1))]}]
 
 
+def answers_in_epsilon(layers):
+    """One epsilon for each image."""
+    norm = next(one for one in layers if one["kind"] == "BatchNormalization")
+    norm["epsilon"] = np.ones((5, 256))
+
+
 def many_layers(layers):
     layers += 20 * [one for one in layers if one["kind"] in ("Activation", "ReLU")]
 
 
-@pytest.mark.parametrize("change", [answers_in_the_statistics, no_number, many_layers])
+@pytest.mark.parametrize(
+    "change", [answers_in_the_statistics, answers_in_epsilon, no_number, many_layers]
+)
 def test_a_network_that_is_none_is_not_scored(change):
     network = over_the_wire(build(True))
     images, labels = np.zeros((5, 28, 28)), np.zeros(5, int)
     assert 0 <= networks.accuracy(network, images, labels) <= 1
     change(network["layers"])
-    with pytest.raises(ValueError, match="layer"):
+    with pytest.raises((TypeError, ValueError)):
         networks.accuracy(network, images, labels)
 
 
@@ -639,6 +693,8 @@ def test_a_network_that_was_not_trained_confirms_nothing():
     assert scored == {"batch_norm": 0.9}
     assert networks.untouched(new)
     assert not networks.untouched(used)
+    bare = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, use_bias=False)])
+    assert not networks.untouched(over_the_wire(bare))  # nothing can be seen
 
 
 def test_a_train_that_ignores_which_network_is_asked_for_is_named():
@@ -685,6 +741,9 @@ def test_images_of_another_range_are_scored_in_it():
     answers = asked(lambda: given, [[]])
     slope, offset = networks.scaling("test", grey, answers)
     assert (slope, offset) == pytest.approx((2, -1), abs=1e-4)
+    rows = {"test": 1 - scaled(networks.sample(grey)).reshape(-1, 784)}
+    found = networks.scaling("test", grey, asked(lambda: rows, [[]]))
+    assert found == pytest.approx((-1, 1), abs=1e-4)
     unlike = asked(lambda: {"test": np.sqrt(networks.sample(grey))}, [[]])
     assert networks.scaling("test", grey, unlike) == (1, 0)
 

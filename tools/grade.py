@@ -133,6 +133,8 @@ class Grader:
             elif ending.question is not None:
                 skipped[ending.question] = ending.why
                 attempts.append(f"{ending.question}: {ending.why}")
+            elif executed is None and not ending.asked and not ending.stopped:
+                raise RuntimeError(ending.why)  # no cell had begun: it is tried again
             else:
                 attempts.append(ending.why)
                 break

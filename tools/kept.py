@@ -14,6 +14,8 @@ from helpers import files
 
 REFERENCE = "(reference solution)"
 STARTS = tuple("=+-@\t\r'")  # of a cell that is more than text
+# What may begin a cell inside of one: a formula, but no list and no number.
+INNER = r"([;\t\r\n]\s*)(?=[=@]|[+-][^\r\n]*[(|!])"
 LONGEST = 180  # bytes of a name that is part of a file's name
 
 
@@ -70,13 +72,14 @@ def cell(text: str) -> str:
 
     A spreadsheet may take a semicolon, a tab or a line's end for the end of a cell.
     """
-    text = re.sub(r"([;\t\r\n]\s*)(?=[=@])", r"\1'", text)
+    text = re.sub(INNER, r"\1'", text)
     return f"'{text}" if text[:1] in STARTS else text
 
 
 def uncell(text: str) -> str:
     """Return what stood in a cell before an apostrophe was put before it."""
-    return text[1:] if text[:1] == "'" and text[1:2] in STARTS else text
+    text = text[1:] if text[:1] == "'" and text[1:2] in STARTS else text
+    return re.sub(INNER.replace("(?=", "'(?="), r"\1", text)
 
 
 def write_scores(results: Sequence[Result], folder: Path) -> None:

@@ -6,7 +6,6 @@ import re
 import unicodedata
 import warnings
 import zipfile
-import zlib
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -17,6 +16,7 @@ from nbformat import NotebookNode
 from tools import assignment, notebooks
 
 LARGEST = 50 * 2**20  # bytes of a notebook
+CELLS = 2_000  # of a notebook
 MANY = 10  # notebooks of a student that are looked at
 IGNORED = ("__MACOSX", ".ipynb_checkpoints")
 EMPTY = ".folder"  # stands for a folder itself: a student without any file is seen
@@ -99,7 +99,8 @@ def _chosen(student: str, files: list[_File], empty: list[str] | None) -> Submis
         return Submission(student, problem="no notebook (.ipynb) was handed in")
     candidates.sort(key=lambda file: (file.changed, str(file.path)), reverse=True)
     found = [_opened(student, file) for file in candidates[:MANY]]
-    own = [one for one in found if one.problem or _sources(one.content) != empty]
+    nothing = [], empty
+    own = [one for one in found if one.problem or _sources(one.content) not in nothing]
     return [*own, *found][0]
 
 
@@ -108,7 +109,7 @@ def _opened(student: str, file: _File) -> Submission:
         return Submission(student, file.path.name, problem="the notebook is too large")
     try:
         return Submission(student, file.path.name, file.read())
-    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # of many kinds: archives are damaged in many ways
         return Submission(student, file.path.name, problem=f"unreadable ({error})")
 
 
@@ -165,7 +166,7 @@ def _in_zip(place: Path) -> Iterator[_File]:
             except UnicodeError:
                 name = entry.filename
         path = PurePosixPath(_name(name).replace("\\", "/"))
-        parts = [part for part in path.parts if part != "/"]
+        parts = [part for part in path.parts if part.strip("/")]
         if not parts or ".." in parts or parts[0] in IGNORED:
             continue
         if entry.is_dir():
@@ -198,8 +199,13 @@ def _below_common(files: list[_File]) -> list[_File]:
 
 
 def _name(name: str) -> str:
-    """Return a name in the form in which equal names are equal."""
-    return unicodedata.normalize("NFC", _writable(name))
+    """Return a name in the form in which equal names are equal, and others are not."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # of another age, or system: all stay different
+        name = name.encode("utf-8", "surrogatepass").decode("latin-1")
+    name = "".join(c if c.isprintable() else f"%{ord(c):02x}" for c in name)
+    return unicodedata.normalize("NFC", name)
 
 
 def _writable(text: str) -> str:
@@ -220,6 +226,8 @@ def read(submission: Submission) -> NotebookNode:
     """
     if submission.problem:
         raise UnreadableError(submission.problem)
+    if submission.content.count(b'"cell_type"') > CELLS:
+        raise UnreadableError(f"the notebook has more than {CELLS:,} cells")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of cells that were duplicated
