@@ -130,9 +130,11 @@ def _judge_verdict(runs: Mapping, value: Sequence) -> list[Mark]:
     says = "interval is missing" if value[1] is None else f"your interval: {says}"
     marks, accepted = [Mark(0, 3, says)], {follows}
     if given is not None and given.shape == (2,):
-        names = explain(interval, INTERVAL, arms, [given])
-        if names is None:
-            names = explain(interval, INTERVAL, arms, [given], atol=ROUNDED)
+        # What is right but for rounding is right; a slip is told from others by more.
+        names = explain(interval, {}, arms, [given], atol=ROUNDED)
+        for atol in (1e-5, ROUNDED):
+            if names is None:
+                names = explain(interval, INTERVAL, arms, [given], atol=atol)
         if names is not None:
             marks = [found(INTERVAL, names, 3)]
             # Wrong once is paid once: a verdict may follow from the interval they have.
