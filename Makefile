@@ -96,7 +96,7 @@ links: $(READY) ## Write links to Colab and the address of the copy on GitHub (R
 picture: $(READY) ## Photograph the report's first page for README (needs Chromium)
 	$(BIN)/python -m tools.picture
 
-bench: $(BENCH_READY) ## Time the trainer against its peers (.venv-bench, 8 minutes): plots/bench/
+bench: $(BENCH_READY) ## Time the trainer against its peers (.venv-bench, 15 to 25 minutes): plots/bench/
 	.venv-bench/bin/python -m tools.bench
 
 $(BENCH_READY): requirements.txt requirements-bench.txt constraints.txt
