@@ -30,7 +30,7 @@ INTERVAL = {
         2, "your interval uses the standard deviation: divide it by √n seeds"
     ),
     "one-sided": Mistake(
-        1, "your interval has one side: the 95 % t interval needs the quantile at 0.975"
+        1, "your interval has one side: the t quantile leaves 2.5 % on either side"
     ),
     "freedom": Mistake(
         1, "your t quantile has n degrees of freedom: n seeds leave n − 1"
