@@ -99,9 +99,13 @@ def _chosen(student: str, files: list[_File], empty: list[str] | None) -> Submis
         return Submission(student, problem="no notebook (.ipynb) was handed in")
     candidates.sort(key=lambda file: (file.changed, str(file.path)), reverse=True)
     found = [_opened(student, file) for file in candidates[:MANY]]
-    nothing = [], empty
-    own = [one for one in found if one.problem or _sources(one.content) not in nothing]
+    own = [one for one in found if one.problem or _own(one, empty)]
     return [*own, *found][0]
+
+
+def _own(submission: Submission, empty: list[str] | None) -> bool:
+    """Whether a notebook holds anything that was not handed out."""
+    return _sources(submission.content) not in ([], empty)
 
 
 def _opened(student: str, file: _File) -> Submission:
