@@ -107,11 +107,11 @@ def first(value: Any) -> Any:
     return value[0] if isinstance(value, tuple | list) and value else value
 
 
-def some(images: Mapping, n: int) -> dict:
-    """Return some images of each part, spread over it."""
-    return {
-        part: values[:: max(1, len(values) // n)][:n] for part, values in images.items()
-    }
+def some(images: Any, n: int) -> Any:
+    """Return some images, spread over all; of each part, where there are parts."""
+    if isinstance(images, Mapping):
+        return {part: some(values, n) for part, values in images.items()}
+    return images[:: max(1, len(images) // n)][:n]
 
 
 def seeded(build: Callable) -> Callable:

@@ -759,6 +759,10 @@ def test_no_part_of_a_cell_is_a_formula(break_, formula):
     assert kept.cell(listed) == listed
 
 
+def test_a_text_of_empty_lines_takes_no_hours():
+    assert kept.cell("a" + "\n" * 1_000_000 + "=b").endswith("\n'=b")
+
+
 def test_what_is_printed_of_a_student_commands_no_terminal():
     result = result_of("\x1b[2Janna\x9b\n" + 500 * "b")
     line = grade.summary(result)
