@@ -19,6 +19,9 @@ endef
 
 # uv, which pip brings, installs in a fifth of pip's time; where it cannot, pip does.
 define INSTALL
+	@test ! -L $(1) || { \
+	  echo "$(1) is a link to an environment that lacks what is required: remove the link, or run make where it leads."; \
+	  exit 1; }
 	$(PYTHON) -m venv --clear $(1)
 	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check uv || true
 	@$(1)/bin/python -m uv pip install --quiet --python $(1)/bin/python $(2) 2>/dev/null \
@@ -93,7 +96,7 @@ links: $(READY) ## Write links to Colab and the address of the copy on GitHub (R
 picture: $(READY) ## Photograph the report's first page for README (needs Chromium)
 	$(BIN)/python -m tools.picture
 
-bench: $(BENCH_READY) ## Time the trainer against its peers (.venv-bench, 8 minutes): plots/bench/
+bench: $(BENCH_READY) ## Time the trainer against its peers (.venv-bench, 15 to 25 minutes): plots/bench/
 	.venv-bench/bin/python -m tools.bench
 
 $(BENCH_READY): requirements.txt requirements-bench.txt constraints.txt

@@ -6,10 +6,11 @@ former and decodes the latter. This module knows no answers: a student may read 
 """
 
 import base64
+import contextlib
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import numpy as np
 FOLDER = Path(os.environ.get("BN_ANSWERS", ".")).resolve()
 CALLS, ANSWER = FOLDER / "calls.json", FOLDER / "answer.json"
 DTYPES = ("float64", "float32", "uint8")
-DEPTH = 6  # of lists in lists, more than any answer needs
+DEPTH, ITEMS = 6, 10_000  # of lists in lists, and in each: more than any answer needs
 
 
 def answer(function: Callable) -> None:
@@ -58,9 +59,14 @@ def encode(value: Any) -> Any:
         return {"table": {str(k): encode(v) for k, v in value.items()}}
     if hasattr(value, "get_weights"):
         return encode(_network(value))
-    if hasattr(value, "columns"):
-        return encode({name: list(value[name]) for name in value.columns})
+    if hasattr(value, "to_frame") or type(value).__name__ == "dict_values":
+        return encode(list(value))  # a Series
+    if hasattr(value, "reset_index"):
+        twice = {*value.index.names, "index", "level_0"} & set(value.columns)
+        return {"table": dict(_columns(value.reset_index(drop=bool(twice))))}
     array = np.asarray(value)
+    if array.dtype.kind == "U":  # of np.where, np.select
+        return encode(array.tolist())
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{type(value).__name__} is neither array, table nor number")
     if array.dtype.name not in DTYPES:
@@ -80,6 +86,8 @@ def decode(value: Any, depth: int = DEPTH) -> Any:
     if depth < 0:
         raise ValueError("the answer is nested too deeply")
     if isinstance(value, list):
+        if len(value) > ITEMS:
+            raise ValueError(f"the answer has a list of {len(value):,} items")
         return [decode(item, depth - 1) for item in value]
     if not isinstance(value, dict):
         return value
@@ -94,6 +102,40 @@ def decode(value: Any, depth: int = DEPTH) -> Any:
     raise ValueError("the answer is not of a kind that was asked for")
 
 
+def first(value: Any) -> Any:
+    """Return the network where it comes with a history, in a tuple or a list."""
+    return value[0] if isinstance(value, tuple | list) and value else value
+
+
+def some(images: Any, n: int) -> Any:
+    """Return some images, spread over all; of each part, where there are parts."""
+    if isinstance(images, Mapping):
+        return {part: some(values, n) for part, values in images.items()}
+    return images[:: max(1, len(images) // n)][:n]
+
+
+def seeded(build: Callable) -> Callable:
+    """Return a function that builds a network after a seed, with its weights made."""
+
+    def built(normalized: bool, seed: int) -> Any:
+        import keras
+
+        keras.utils.set_random_seed(seed)
+        network = build(normalized)
+        if not getattr(network, "built", True):
+            network.build((None, 28, 28))
+        return network
+
+    return built
+
+
+def _columns(frame: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the columns of a table; one of dates, say, is nothing that was asked."""
+    for name in frame.columns:
+        with contextlib.suppress(TypeError):
+            yield str(name), encode(list(frame[name]))
+
+
 def _network(model: Any) -> dict[str, Any]:
     """Describe a Keras network: what its layers are set to, and their weights."""
     return {"layers": [_layer(layer) for layer in _layers(model)]}
@@ -106,10 +148,15 @@ def _layers(model: Any) -> list:
 
 def _layer(layer: Any) -> dict[str, Any]:
     config = layer.get_config()
+    activation = getattr(layer, "activation", None)
+    name = getattr(activation, "__name__", type(activation).__name__).lower()
     return {
         "kind": type(layer).__name__,
         "units": config.get("units"),
-        "activation": str(config.get("activation")),
+        "activation": "linear" if activation is None else name,
+        "slope": config.get("negative_slope"),
+        "ceiling": config.get("max_value"),
+        "trainable": layer.trainable,
         "use_bias": config.get("use_bias"),
         "epsilon": config.get("epsilon"),
         "scale": config.get("scale"),

@@ -34,15 +34,19 @@ class Exam:
 
     Parameters
     ----------
-    rng : draws the hidden inputs, and which rows are trained again.
+    entropy : draws the hidden inputs, and which rows are trained again. The same for
+        all runs of a notebook: who ends a run does not get others.
     """
 
-    def __init__(self, rng: np.random.Generator):
-        self.rng = rng
+    def __init__(self, entropy: int):
+        self.entropy = entropy
         self.answers: dict[str, Answers] = {}
-        self.asked: dict[str, list] = formulas.calls(rng)
+        self.asked: dict[str, list] = formulas.calls(self._rng("Q1.3"))
         self.seed: int | None = None
         self.setting: tuple | None = None
+
+    def _rng(self, question: str) -> np.random.Generator:
+        return np.random.default_rng([self.entropy, *question.encode()])
 
     @property
     def name(self) -> str:
@@ -50,7 +54,7 @@ class Exam:
         answers = self.heard("Q2.1-images")
         value = answers[0].get("value") if answers else None
         name = value.get("name") if isinstance(value, Mapping) else None
-        return name if name in CHOICES else CHOICES[0]
+        return name if isinstance(name, str) and name in CHOICES else CHOICES[0]
 
     def calls(self, question: str) -> list[list]:
         """Return the arguments of each call that a hidden cell is to make."""
@@ -62,20 +66,20 @@ class Exam:
         if question == "Q2.1-images":
             return [[networks.SAMPLE]]
         if question == "Q2.1":
-            return networks.image_calls(self.rng, pixels(self.name))
+            return networks.image_calls(self._rng(question), pixels(self.name))
         if question == "Q2.4":
             return networks.network_calls()
         if question == "Q2.5-again":
             runs, problem = tables.runs_of(self.heard("Q2.5"))
             if problem:
                 return []
-            self.seed = int(self.rng.choice(runs["seed"]))
+            self.seed = int(self._rng(question).choice(runs["seed"]))
             return [[arm == "batch_norm", self.seed] for arm in tables.ARMS]
         if question == "Q3.1-again":
             _, problem = tables.sweep_of(self.heard("Q3.1"))
             if problem:
                 return []
-            drawn = self.rng.integers(len(tables.settings()))
+            drawn = self._rng(question).integers(len(tables.settings()))
             self.setting = budget, size, network = tables.settings()[drawn]
             epochs = tables.epochs(budget, size)
             return [[network == "batch_norm", 0, size, epochs]]
@@ -111,7 +115,8 @@ class Exam:
     def _score(self, network: Mapping, part: str) -> float:
         """Score a network as its student would: images scaled wrongly cost once."""
         split = getattr(dataset(self.name), part)
-        scale = networks.factor(
+        slope, offset = networks.scaling(
             part, pixels(self.name)[part], self.heard("Q2.1-images")
         )
-        return networks.accuracy(network, scale * split.images, split.labels)
+        images = slope * split.images + offset
+        return networks.accuracy(network, images, split.labels)

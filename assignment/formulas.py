@@ -34,12 +34,19 @@ PATHS = {
     ),
     "no gamma": Mistake(1, "your dx leaves out γ"),
 }
+CLOSED = {
+    "closed form": Mistake(
+        1,
+        "your dx is the closed form, which holds for σ² over m with ε under the root: "
+        "yours are others",
+    )
+}
 AVERAGED = {"averaged": Mistake(1, "sum over the rows instead of averaging")}
 MOVING = {
     "swapped": Mistake(
         1,
         "your momentum weighs the new value, as in PyTorch: asked is Keras' way, "
-        "momentum · moving + (1 − momentum) · batch",
+        "momentum · moving + (1 − momentum) · batch_statistic",
     )
 }
 INFERENCE = {
@@ -62,6 +69,8 @@ def dx(dy, x, gamma, epsilon, mistakes=frozenset()):
     """Gradient of x: along the value itself, the variance and the mean."""
     axis = int("axis" in mistakes)
     mean, std, slope, divisor = _statistics(x, epsilon, mistakes)
+    if "closed form" in mistakes:
+        slope, divisor = 0.5 / std, x.shape[axis]
     dx_hat = dy if "no gamma" in mistakes else dy * gamma
     result = dx_hat / std
     if "no variance path" not in mistakes:
@@ -85,10 +94,10 @@ def dbeta(dy, x, gamma, epsilon, mistakes=frozenset()):
     return dy.mean(0) if "averaged" in mistakes else dy.sum(0)
 
 
-def update_moving(moving, batch, momentum, mistakes=frozenset()):
+def update_moving(moving, batch_statistic, momentum, mistakes=frozenset()):
     """One step of a moving average."""
     weight = 1 - momentum if "swapped" in mistakes else momentum
-    return weight * moving + (1 - weight) * batch
+    return weight * moving + (1 - weight) * batch_statistic
 
 
 def inference(x, gamma, beta, mean, variance, epsilon, mistakes=frozenset()):
@@ -130,7 +139,8 @@ def calls(rng: np.random.Generator) -> dict[str, list[list]]:
         return rng.normal(rng.normal(1, 2, columns), 1.5, (rows, columns))
 
     def scale(columns):
-        return rng.uniform(0.5, 2, columns), rng.normal(1, 1, columns)
+        signs = np.where(np.arange(columns) % 2, -1, 1)  # γ may be negative, too
+        return signs * rng.uniform(0.5, 2, columns), rng.normal(1, 1, columns)
 
     forwards = [
         [batch(rows, columns), *scale(columns), epsilon]
@@ -187,7 +197,7 @@ def _judge_backward(asked: Mapping, answers: Mapping, known: Collection[str]) ->
     halved = {name: Mistake(1, slip.says) for name, slip in STATISTICS.items()}
     statistics = _free(halved, known)
     parts: list[tuple[str, Callable, Mapping[str, Mistake], float]] = [
-        ("dx", dx, PATHS | statistics, 4),
+        ("dx", dx, PATHS | CLOSED | statistics, 4),
         ("dgamma", dgamma, AVERAGED | statistics, 1),
         ("dbeta", dbeta, AVERAGED, 1),
     ]

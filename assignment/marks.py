@@ -9,6 +9,7 @@ nothing: neither do zeros, the input handed back, or no answer at all.
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -49,7 +50,11 @@ def found(mistakes: Mapping[str, Mistake], names: Collection[str], of: float) ->
 
 
 def explain(
-    formula: Callable, mistakes: Mapping[str, Mistake], calls: Iterable, values: list
+    formula: Callable,
+    mistakes: Mapping[str, Mistake],
+    calls: Iterable,
+    values: list,
+    atol: float = 1e-5,
 ) -> frozenset[str] | None:
     """Find the mistakes that explain a function's answers.
 
@@ -59,6 +64,7 @@ def explain(
     mistakes : those the formula knows, by name.
     calls : the arguments of each call.
     values : what the student's function returned in each.
+    atol : how far a number may be off.
 
     Returns
     -------
@@ -72,28 +78,28 @@ def explain(
     ]
     # Equally dear ones: the fewest mistakes.
     sets.sort(key=lambda some: (sum(mistakes[n].price for n in some), len(some)))
-    calls = list(calls)
+    calls, values = list(calls), [array(value) for value in values]
     for some in sets:
         expected = (formula(*arguments, some) for arguments in calls)
-        if all(map(same, expected, values)):
+        if all(map(partial(same, atol=atol), expected, values)):
             return some
     return None
 
 
-def same(expected: object, value: object) -> bool:
+def same(expected: object, value: object, atol: float = 1e-5) -> bool:
     """Whether a value has the numbers that are expected, in their shape."""
     value = array(value)
     expected = np.asarray(expected, dtype=float)
     if value is None or value.shape != expected.shape:
         return False
-    return bool(np.allclose(value, expected, rtol=1e-4, atol=1e-5))
+    return bool(np.allclose(value, expected, rtol=1e-4, atol=atol))
 
 
 def array(value: object) -> np.ndarray | None:
     """Return a value as an array of floats; None if it is none."""
     try:
         return np.asarray(value, dtype=float)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 

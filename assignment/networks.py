@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from assignment import asking
 from assignment.marks import Answers, Mark, array, different, total, unanswered
 
 WIDTHS = ("dense256", "relu", "dense128", "relu", "dense10")
 TWIN = ("dense", "bn", "relu", "dense", "bn", "relu", "dense")  # whatever the widths
 PARAMETERS = 236_298  # of the batch-normalized twin, 784-256-128-10
-IGNORED = {"InputLayer", "Flatten", "Reshape", "Dropout"}  # without effect here
+IGNORED = {"InputLayer", "Flatten", "Reshape", "Dropout"}  # no effect at inference
 SEEDS = (11, 12)
 LAYERS, UNITS = 12, 1_024  # at most of a network that is scored
 PARTS = ("train", "validation", "test")
@@ -28,12 +29,13 @@ def image_calls(rng: np.random.Generator, pixels: Mapping[str, np.ndarray]) -> l
     """Return what `preprocess` is asked: made-up grey values, some of each part."""
     made_up = rng.integers(0, 256, (3, 28, 28)).astype("uint8")
     made_up[0, 0, :2] = 0, 255
+    made_up[1:] //= 2  # who divides by the largest value scales images differently
     return [[made_up], *([sample(pixels[part])] for part in PARTS)]
 
 
 def sample(images: np.ndarray) -> np.ndarray:
-    """Return some images of a part, spread over it."""
-    return images[:: max(1, len(images) // SAMPLE)][:SAMPLE]
+    """Return the images of a part that a notebook is asked for."""
+    return asking.some(images, SAMPLE)
 
 
 def judge_images(calls: Sequence, preprocess: Answers, images: Answers) -> Mark:
@@ -87,15 +89,18 @@ def _judge_parts(expected: Sequence, images: Answers) -> Mark:
     return total(marks)
 
 
-def factor(part: str, pixels: np.ndarray, images: Answers) -> float:
-    """By how much the images of a part were scaled beyond [0, 1]; 1 if unknown."""
+def scaling(part: str, pixels: np.ndarray, images: Answers) -> tuple[float, float]:
+    """Return a and b where the images of a part are a x + b; 1 and 0 if unknown."""
     given = images[0].get("value") if images else None
     value = array(given.get(part)) if isinstance(given, Mapping) else None
     right = sample(pixels) / 255
-    if value is None or value.shape != right.shape or not value.size:
-        return 1.0
-    ratio = float(value.max())
-    return ratio if ratio > 0 and np.allclose(value, right * ratio) else 1.0
+    if value is None or value.size != right.size or not np.isfinite(value).all():
+        return 1.0, 0.0
+    value = value.reshape(right.shape)  # who makes rows of images pays for it once
+    slope, offset = np.polyfit(right.ravel(), value.ravel(), 1)
+    if slope and np.allclose(value, slope * right + offset, atol=1e-4 * abs(slope)):
+        return float(slope), float(offset)
+    return 1.0, 0.0
 
 
 # --- Q2.2 to Q2.4 --------------------------------------------------------------------
@@ -114,12 +119,14 @@ def judge_networks(answers: Answers) -> Mark:
     if problem := unanswered("build", answers, 3):
         return Mark(0, 12, problem)
     try:
-        plain, twin, other = (_layers(answer["value"]) for answer in answers)
+        networks = [answer["value"] for answer in answers]
+        plain, twin, other = map(_layers, networks)
+        kinds = {layer["kind"] for network in networks for layer in network["layers"]}
         return total(
             [
                 _judge_widths(plain, twin),
                 _judge_logits(plain, twin),
-                _judge_place(plain, twin),
+                _judge_place(plain, twin, "Dropout" in kinds),
                 _judge_biases(plain, twin),
                 _judge_kernels(plain, twin, other),
             ]
@@ -137,6 +144,8 @@ def tokens(layers: Sequence[Mapping]) -> tuple[str, ...]:
             words.append(f"dense{layer['units']}")
         elif kind == "BatchNormalization":
             words.append("bn")
+        elif kind == "ReLU" and (layer.get("slope") or layer.get("ceiling")):
+            words.append("another relu")
         elif kind in ("ReLU", "Softmax"):
             words.append(kind.lower())
         elif kind not in IGNORED | {"Activation"}:
@@ -159,12 +168,10 @@ def _judge_widths(plain: Sequence, twin: Sequence) -> Mark:
     bodies = [_without(layers, "bn", "softmax") for layers in (plain, twin)]
     if inputs == [784, 784] and bodies == [WIDTHS, WIDTHS]:
         return Mark(3, 3, "")
-    # Where batch normalization stands is judged apart, whatever it does to the order.
-    if all(sorted(body) == sorted(WIDTHS) for body in bodies):
-        return Mark(3, 3, "")
-    return Mark(
-        0, 3, f"asked is {'-'.join(WIDTHS)} in both networks, not {'-'.join(bodies[0])}"
-    )
+    wrong = next((body for body in bodies if body != WIDTHS), bodies[0])
+    asked = "-".join(("784", *WIDTHS))
+    given = "-".join((*(str(n) for n in inputs[:1]), *wrong))
+    return Mark(0, 3, f"asked is {asked} in both networks, not {given}")
 
 
 def _judge_logits(plain: Sequence, twin: Sequence) -> Mark:
@@ -176,11 +183,19 @@ def _judge_logits(plain: Sequence, twin: Sequence) -> Mark:
     )
 
 
-def _judge_place(plain: Sequence, twin: Sequence) -> Mark:
+def _judge_place(plain: Sequence, twin: Sequence, dropout: bool) -> Mark:
     words = tuple(word.rstrip("0123456789") for word in _without(twin, "softmax"))
-    if words == TWIN and "bn" not in tokens(plain):
+    norms = [layer for layer in twin if layer["kind"] == "BatchNormalization"]
+    whole = all(layer["scale"] and layer["center"] for layer in norms)
+    learning = all(layer.get("trainable", True) for layer in [*plain, *twin])
+    right = words == TWIN and "bn" not in tokens(plain)
+    if dropout:
+        return Mark(0, 3, "a network has dropout, which was not asked for")
+    if right and whole and learning:
         return Mark(3, 3, "")
-    if "bn" in tokens(plain):
+    if right:
+        says = "batch normalization lacks γ or β" if learning else "a layer is frozen"
+    elif "bn" in tokens(plain):
         says = "your plain network has batch normalization"
     elif words.count("bn") != 2:
         says = f"your twin has {words.count('bn')} batch normalizations, asked are two"
@@ -224,6 +239,18 @@ def _judge_kernels(plain: Sequence, twin: Sequence, other: Sequence) -> Mark:
 # --- scoring -------------------------------------------------------------------------
 
 
+def untouched(network: Mapping) -> bool:
+    """Whether a network is as it was built: training changes biases, β and averages."""
+    vectors = [
+        np.asarray(weight)
+        for layer in _layers(network)
+        for weight in layer["weights"]
+        if np.ndim(weight) == 1
+    ]
+    # Without any, nothing can be seen.
+    return bool(vectors) and all(np.isin(v, (0, 1)).all() for v in vectors)
+
+
 def accuracy(network: Mapping, images: np.ndarray, labels: np.ndarray) -> float:
     """Score a trained network's weights, with batch norm's moving statistics.
 
@@ -251,7 +278,7 @@ def _apply(x: np.ndarray, layer: Mapping) -> np.ndarray:
         gamma = weights.pop(0) if layer["scale"] else 1
         beta = weights.pop(0) if layer["center"] else 0
         mean, variance = weights
-        return gamma * (x - mean) / np.sqrt(variance + layer["epsilon"]) + beta
+        return gamma * (x - mean) / np.sqrt(variance + float(layer["epsilon"])) + beta
     if layer["kind"] in ("ReLU", "Activation", "Softmax"):
         return x
     raise ValueError(f"the network has a layer that was not asked for: {layer['kind']}")
@@ -269,7 +296,10 @@ def _check_shapes(weights: Sequence, inputs: int, layer: Mapping) -> None:
 
 
 def _activate(x: np.ndarray, layer: Mapping) -> np.ndarray:
-    if layer["kind"] == "ReLU" or layer["activation"] == "relu":
+    if layer["kind"] == "ReLU":
+        x = np.maximum(x, (layer.get("slope") or 0) * x)
+        return np.minimum(x, layer.get("ceiling") or np.inf)
+    if layer["activation"] == "relu":
         return np.maximum(x, 0)
     if layer["activation"] in ("linear", "None", "softmax"):  # the order stays
         return x

@@ -186,7 +186,7 @@ def test_every_item_has_a_marking_guide_and_every_essay_a_model_answer():
         assert len(cell.source.split()) >= 40
 
 
-@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("packed", ["whole", "cut", ""])
 def test_the_first_cell_finds_the_helpers_or_says_what_to_do(edition, tmp_path, packed):
     """As in Colab, where the notebook stands alone; TensorFlow is left out here."""
     if packed:
@@ -194,6 +194,9 @@ def test_the_first_cell_finds_the_helpers_or_says_what_to_do(edition, tmp_path, 
             archive.writestr("helpers/__init__.py", "")
             archive.writestr("helpers/quiet.py", "print('found')")
             archive.writestr(assignment.NAME, "the empty notebook")
+    if packed == "cut":  # the upload has not ended
+        path = tmp_path / "assignment.zip"
+        path.write_bytes(path.read_bytes()[:-30])
     mine = tmp_path / assignment.NAME
     mine.write_text("my work")
     setup = notebooks.code_cells(edition)[0].source
@@ -201,8 +204,10 @@ def test_the_first_cell_finds_the_helpers_or_says_what_to_do(edition, tmp_path, 
         [sys.executable, "-c", setup], cwd=tmp_path, capture_output=True, text=True
     )
     assert mine.read_text() == "my work"
-    if packed:
+    if packed == "whole":
         assert ended.stdout == "found\n"
+    elif packed:
+        assert ended.stderr.startswith("assignment.zip is not complete: wait until its")
     else:
         assert ended.stderr.startswith("The folder helpers/ is missing. Put assignment")
 

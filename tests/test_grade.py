@@ -1,5 +1,6 @@
 """Notebooks that are honest, unlucky or hostile, graded from the file to the score."""
 
+import csv
 import json
 import os
 import shutil
@@ -148,6 +149,8 @@ def test_an_endless_cell_costs_nothing_but_itself(grader):
     result = graded(grader, "while True: pass", before=True)
     assert points(result) == NUMPY
     assert "KeyboardInterrupt" in outputs(result)
+    assert result.attempts == ["cell 1: stopped after 20 seconds"]
+    assert "cell 1: stopped" in feedback.page(result, {}, {})
 
 
 def test_an_endless_function_costs_its_points(grader):
@@ -311,6 +314,34 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
             pass
 """
     assert points(graded(grader, forged)) <= NUMPY - 6
+
+
+@needs_sandbox
+def test_the_keys_of_the_kernel_are_out_of_reach(grader):
+    asking_for = """
+import ctypes
+libc, no = ctypes.CDLL(None, use_errno=True), []
+calls = {"x86_64": 248, "aarch64": 217}[__import__("platform").machine()]
+for call in range(calls, calls + 3):
+    libc.syscall(call, b"user", b"note", b"x", 1, -3)
+    no.append(ctypes.get_errno())
+print("refused:", no)
+"""
+    assert "refused: [1, 1, 1]" in outputs(graded(grader, asking_for))
+
+
+@needs_sandbox
+def test_the_pipe_of_the_worker_cannot_be_taken(grader):
+    """`pidfd_getfd` copies another process's file, where the kernel lets it."""
+    taking = """
+import ctypes, os
+call, taken = ctypes.CDLL(None).syscall, []
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    handle = call(434, int(pid), 0) if int(pid) != os.getpid() else -1
+    taken += [fd for fd in range(64) if handle >= 0 and call(438, handle, fd, 0) >= 0]
+print("taken:", len(taken))
+"""
+    assert "taken: 0" in outputs(graded(grader, taking))
 
 
 @needs_sandbox
@@ -552,6 +583,86 @@ def test_the_zip_of_a_single_student_and_of_loose_notebooks(tmp_path):
     assert [s.student for s in submissions.find(path)] == ["anna", "bo_12_34_work"]
 
 
+def test_the_zip_of_one_student_with_all_that_was_handed_out(tmp_path):
+    path = tmp_path / "export.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("anna/work.ipynb", notebook_of("1"))
+        archive.writestr("anna/helpers/data.py", b"")
+        archive.writestr("anna/data/mnist.npz", b"")
+    assert [s.student for s in submissions.find(path)] == ["anna"]
+
+
+def test_the_handed_out_notebook_beside_ones_own_does_not_count(tmp_path):
+    edition = assignment.student(SOURCE)
+    (tmp_path / "anna").mkdir()
+    own, empty = (tmp_path / "anna" / name for name in ("a.ipynb", "z.ipynb"))
+    own.write_bytes(notebook_of("mine"))
+    empty.write_text(nbformat.writes(edition))
+    os.utime(own, (1, 1))
+    assert submissions.find(tmp_path, edition)[0].name == "a.ipynb"
+    own.unlink()
+    assert submissions.find(tmp_path, edition)[0].name == "z.ipynb"
+
+
+def test_an_empty_notebook_beside_ones_own_does_not_count(tmp_path):
+    (tmp_path / "anna").mkdir()
+    own, empty = (tmp_path / "anna" / name for name in ("a.ipynb", "Untitled.ipynb"))
+    own.write_bytes(notebook_of("mine"))
+    empty.write_bytes(notebook_of(""))
+    os.utime(own, (1, 1))
+    assert submissions.find(tmp_path)[0].name == "a.ipynb"
+
+
+def test_names_of_other_encodings_stay_apart_and_are_printed_on_one_line(tmp_path):
+    for name in (b"M\xfcller", b"M\xf6ller", b"a\rb"):
+        folder = tmp_path / os.fsdecode(name)
+        folder.mkdir()
+        (folder / "x.ipynb").write_bytes(notebook_of("1"))
+    found = [s.student for s in submissions.find(tmp_path)]
+    assert len(found) == 3
+    assert "a%0db" in found
+    assert all(name.isprintable() and name.encode() for name in found)
+
+
+def test_entries_of_a_zip_stay_below_it(tmp_path):
+    path = tmp_path / "export.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("//evil/x.ipynb", notebook_of("1"))
+        archive.writestr("anna/x.ipynb", notebook_of("2"))
+    assert [s.student for s in submissions.find(path)] == ["anna", "evil"]
+
+
+def test_a_notebook_of_a_million_cells_is_not_read():
+    cells = b",".join([b'{"cell_type": "raw", "metadata": {}, "source": ""}'] * 2_001)
+    content = b'{"cells": [' + cells + b'], "metadata": {}, "nbformat": 4}'
+    with pytest.raises(submissions.UnreadableError, match="more than 2,000 cells"):
+        submissions.read(submissions.Submission("anna", "x.ipynb", content))
+
+
+def test_a_kernel_that_did_not_start_is_nobodys_mistake(grader, monkeypatch):
+    ending = sandbox.Ending(why="the kernel did not respond")
+    monkeypatch.setattr(sandbox, "run", lambda *_, **__: ending)
+    result = graded(grader)
+    assert result.version == ""  # it is tried again
+    assert "the kernel did not respond" in result.note
+
+
+def test_a_damaged_archive_costs_nobody_but_its_owner(tmp_path):
+    path = tmp_path / "export.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("anna/work.ipynb", notebook_of("1" * 500))
+        archive.writestr("bo/work.ipynb", notebook_of("2"))
+    content = bytearray(path.read_bytes())
+    content[60:70] = b"\xff" * 10
+    path.write_bytes(content)
+    anna, bo = submissions.find(path)
+    assert "unreadable" in anna.problem
+    assert bo.content
+    path.write_bytes(bytes(content[:-5]) + b"PK\5\6\0\0")
+    with pytest.raises(ValueError, match="zip"):
+        submissions.find(path)
+
+
 def test_what_holds_no_submissions_is_said_to_hold_none(tmp_path):
     with pytest.raises(ValueError, match="holds no submissions"):
         submissions.find(tmp_path)
@@ -610,6 +721,53 @@ def test_scores_have_a_row_for_each_item_and_no_formulas(tmp_path):
         "'=HYPERLINK(1),Q1.3-forward,4,6,your variance divides by m − 1",
         "anna,Q1.3-forward,4,6,your variance divides by m − 1",
     ]
+
+
+@pytest.mark.parametrize(
+    "student", ["'t Hart", "=1", "a;=b", "a; +c(1)", "黄" * 120, "a" * 250]
+)
+def test_any_name_can_be_kept_and_marked(tmp_path, student):
+    results = [result_of(student), result_of(student + "b"), result_of("anna")]
+    for result in results:
+        kept.save(result, tmp_path)
+    assert kept.load(tmp_path, student) == results[0]
+    assert {r.student for r in kept.every(tmp_path)} == {r.student for r in results}
+    feedback.feedback(ROOT, tmp_path, results)
+    assert len(list((tmp_path / "pages").iterdir())) == 3
+    sheet = tmp_path / "essays.csv"
+    rows = list(csv.reader(sheet.read_text(encoding="utf-8-sig").splitlines()[:2]))
+    assert kept.uncell(rows[1][1]) == student
+    text = sheet.read_text(encoding="utf-8-sig")
+    cell = next(csv.reader([text.splitlines()[1]]))[1]
+    text = text.replace(f"Q1.1,{cell},,5,", f"Q1.1,{cell},4,5,'tis good", 1)
+    sheet.write_text(text, encoding="utf-8-sig")
+    for _ in range(2):
+        feedback.feedback(ROOT, tmp_path, results)
+    essay = feedback.read_sheet(tmp_path, assignment.items(SOURCE, "essay"))
+    assert essay[student, "Q1.1"] == feedback.Essay(4, "'tis good")
+
+
+@pytest.mark.parametrize("break_", [";", "\n", "\t", "; \n", "\r\n"])
+@pytest.mark.parametrize("formula", ["=HYPERLINK(1)", "@SUM(1)", "+cmd|' /C calc'!A0"])
+def test_no_part_of_a_cell_is_a_formula(break_, formula):
+    own = f"mine{break_}{formula}"
+    text = kept.cell(own)
+    assert text == f"mine{break_}'{formula}"
+    assert kept.cell(text) == text
+    assert kept.uncell(text) == own
+    listed = f"mine{break_}- an item{break_}-0.3"
+    assert kept.cell(listed) == listed
+
+
+def test_a_text_of_empty_lines_takes_no_hours():
+    assert kept.cell("a" + "\n" * 1_000_000 + "=b").endswith("\n'=b")
+
+
+def test_what_is_printed_of_a_student_commands_no_terminal():
+    result = result_of("\x1b[2Janna\x9b\n" + 500 * "b")
+    line = grade.summary(result)
+    assert line.isprintable()
+    assert len(line) < 200
 
 
 def test_a_finished_submission_is_not_graded_again(grader, tmp_path, monkeypatch):

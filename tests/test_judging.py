@@ -4,6 +4,7 @@ import json
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 
 from assignment import asking, formulas, networks, tables
@@ -44,6 +45,7 @@ def test_arrays_come_back_as_they_were(dtype):
         {"array": "object", "shape": [1], "bytes": "gASVBQAAAAAAAABLAS4="},
         {"array": "float64", "shape": [2**40], "bytes": ""},
         {"array": "float64", "shape": [-1], "bytes": ""},
+        [1] * 10_001,
         {"array": "float64", "shape": [3], "bytes": "AAAA"},
         {"pickle": "gASVBQAAAAAAAABLAS4="},
         [[[[[[[[[[1]]]]]]]]]],
@@ -52,6 +54,23 @@ def test_arrays_come_back_as_they_were(dtype):
 def test_what_is_no_answer_is_refused(said):
     with pytest.raises(ValueError):
         asking.decode(said)
+
+
+def test_a_column_that_was_not_asked_for_does_no_harm():
+    frame = pd.DataFrame({"seed": [0, 1], "plain": [0.5, 0.6]}).assign(
+        when=pd.Timestamp(0), model=[object(), object()]
+    )
+    assert over_the_wire(frame)["plain"] == [0.5, 0.6]
+    assert over_the_wire(frame.set_index("seed"))["seed"] == [0, 1]
+    assert "model" not in over_the_wire(frame)
+
+
+def test_words_and_intervals_may_come_from_numpy_and_pandas():
+    assert over_the_wire(np.where(True, "supported", "undecided")) == "supported"
+    assert over_the_wire(pd.Series([0.1, 0.2], index=["low", "high"])) == [0.1, 0.2]
+    assert over_the_wire({"low": 0.1, "high": 0.2}.values()) == [0.1, 0.2]
+    frame = pd.DataFrame({"seed": [0, 1]})
+    assert over_the_wire(frame.set_index("seed", drop=False))["seed"] == [0, 1]
 
 
 def test_what_cannot_be_written_is_an_error():
@@ -206,6 +225,19 @@ def test_a_backward_pass_that_agrees_with_the_forward_pass_pays_no_second_time()
     assert marks["Q1.3-backward"].points == 6
 
 
+def test_the_closed_form_of_another_forward_pass_is_named_and_costs_little():
+    def closed(dy, x, gamma, epsilon):
+        std = np.sqrt(x.var(0, ddof=1) + epsilon)
+        x_hat = (x - x.mean(0)) / std
+        part = dy - dy.mean(0) - x_hat * (dy * x_hat).mean(0)
+        return gamma / std * part, (dy * x_hat).sum(0), dy.sum(0)
+
+    marks = theory(forward=lambda *a: forward(*a, ddof=1), backward=closed)
+    assert marks["Q1.3-forward"].points == 4
+    assert marks["Q1.3-backward"].points == 5
+    assert "is the closed form" in marks["Q1.3-backward"].message
+
+
 def test_no_answers_earn_nothing():
     marks = formulas.judge(formulas.calls(np.random.default_rng()), {})
     assert sum(mark.points for mark in marks.values()) == 0
@@ -254,6 +286,12 @@ def scaled(grey):
             3,
             "become -1 to 1, not 0 to 1",
         ),
+        (
+            lambda grey: grey / grey.max((1, 2), keepdims=True).astype("float32"),
+            None,
+            3,
+            "become 0 to 1",
+        ),
         (lambda grey: scaled(grey).reshape(-1, 784), None, 3, "returns shape (3, 784)"),
     ],
 )
@@ -275,27 +313,42 @@ def test_no_images_earn_nothing():
 
 
 def build(
-    normalized, *, bias=False, after=False, end=None, fixed=None, widths=(256, 128)
+    normalized,
+    *,
+    bias=False,
+    after=False,
+    end=None,
+    fixed=None,
+    widths=(256, 128),
+    scale=True,
+    slope=0.0,
 ):
     if fixed is not None:
         keras.utils.set_random_seed(fixed)
     made = [keras.Input((28, 28)), keras.layers.Flatten()]
     for width in widths:
         made.append(keras.layers.Dense(width, use_bias=bias or not normalized))
-        between = [keras.layers.BatchNormalization()] if normalized else []
-        relu = [keras.layers.ReLU()]
+        norm = keras.layers.BatchNormalization(scale=scale)
+        between, relu = [norm] * normalized, [keras.layers.ReLU(negative_slope=slope)]
         made += relu + between if after else between + relu
     made.append(keras.layers.Dense(10, activation=end))
     return keras.Sequential(made)
 
 
+def frozen(network):
+    for layer in network.layers:
+        layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
+    return network
+
+
+def with_dropout(network):
+    return keras.Sequential([*network.layers[:-1], keras.layers.Dropout(0.3),
+                             network.layers[-1]])  # fmt: skip
+
+
 def twins(build_):
     """Return the mark of Q2.4."""
-
-    def seeded(normalized, seed):
-        keras.utils.set_random_seed(seed)
-        return build_(normalized)
-
+    seeded = asking.seeded(build_)
     return networks.judge_networks(asked(seeded, networks.network_calls()))
 
 
@@ -307,7 +360,12 @@ def twins(build_):
         (lambda n: build(n, end="softmax"), 10, "ends in softmax: return logits"),
         (lambda n: build(n, after=True), 9, "does not stand right before each ReLU"),
         (lambda n: build(n, fixed=1), 9, "the same kernels after every seed"),
-        (lambda n: build(n, widths=(128, 64)), 9, "asked is dense256"),
+        (lambda n: build(n, widths=(128, 64)), 9, "asked is 784-dense256"),
+        (lambda n: build(n, widths=(128, 256)), 9, "not 784-dense128-relu-dense256"),
+        (lambda n: frozen(build(n)), 9, "a layer is frozen"),
+        (lambda n: with_dropout(build(n)) if n else build(n), 9, "has dropout"),
+        (lambda n: build(n, scale=False), 9, "lacks γ or β"),
+        (lambda n: build(n, slope=0.1), 6, "another relu"),
         (lambda n: build(False), 8, "has 0 batch normalizations"),
         (lambda n: None, 0, "returns nothing"),
         (lambda n: 3, 0, "does not return a Keras network"),
@@ -339,7 +397,27 @@ def test_other_ways_to_write_the_same_network_are_right():
                 x = keras.layers.Dense(width, activation="relu")(x)
         return keras.Model(inputs, keras.layers.Dense(10)(x))
 
-    assert twins(functional).points == 12
+    def without_input(normalized):
+        return keras.Sequential(build(normalized).layers)
+
+    def with_layers_as_activations(normalized):
+        layers = [keras.Input((28, 28)), keras.layers.Flatten()]
+        for width in (256, 128):
+            relu = keras.layers.ReLU()
+            layers.append(
+                keras.layers.Dense(
+                    width,
+                    use_bias=not normalized,
+                    activation=None if normalized else relu,
+                )
+            )
+            if normalized:
+                layers += [keras.layers.BatchNormalization(), relu]
+        return keras.Sequential([*layers, keras.layers.Dense(10)])
+
+    for write in (functional, without_input, with_layers_as_activations):
+        mark = twins(write)
+        assert mark.points == 12, mark.message
 
 
 @pytest.mark.parametrize("normalized", [False, True])
@@ -381,8 +459,22 @@ def test_the_interval_of_the_judge_is_that_of_the_claims():
         ({}, 12, ""),
         ({"plain": PLAIN * 2, "normalized": NORMALIZED * 2}, 12, ""),  # six seeds
         ({"word": "no effect"}, 9, "points, says “supported”, not “no effect”"),
-        ({"word": None}, 9, "says “supported”"),
+        ({"word": None}, 9, "verdict is missing"),
+        ({"ends": ..., "word": None}, 6, "interval is missing; verdict is missing"),
+        ({"ends": np.round(tables.interval(PLAIN, NORMALIZED), 4)}, 12, ""),
         ({"ends": [0.0, 1.0]}, 9, "not the 95 % t interval"),
+        ({"ends": [-1.0, 1.0], "word": "undecided"}, 6, "not the 95 % t interval"),
+        ({"ends": [0.5, 0.2]}, 9, "not the 95 % t interval"),
+        (
+            {"ends": tables.interval(PLAIN, NORMALIZED, {"one-sided"})},
+            11,
+            "has one side",
+        ),
+        (
+            {"ends": tables.interval(PLAIN, NORMALIZED, {"freedom"})},
+            11,
+            "n degrees of freedom",
+        ),
         (
             {"ends": None, "plain": PLAIN[:2], "normalized": NORMALIZED[:2]},
             10,
@@ -475,7 +567,7 @@ def test_a_network_that_could_not_be_trained_again_costs_its_item_alone(item):
     sweep["updates"] = [tables.updates(budget, size) for budget, size, _ in rows]
     sweep["accuracy"] = [0.8 + n / 5000 for n in range(len(rows))]
     runs = {"seed": [0, 1, 2], "plain": PLAIN, "batch_norm": NORMALIZED}
-    exam = Exam(np.random.default_rng(0))
+    exam = Exam(0)
     exam.hear("Q2.5", [{"value": over_the_wire([runs, [0, 1], "supported"])}])
     exam.hear("Q3.1", [{"value": over_the_wire(sweep)}])
     exam.hear(f"{item}-again", [{"error": "no end after 300 seconds"}])
@@ -518,6 +610,7 @@ def test_updates_are_equal_or_follow_from_epochs():
     ("change", "points", "message"),
     [
         (lambda row: row, 10, ""),
+        (lambda row: row | {"budget": f"equal {row['budget']}"}, 10, ""),
         (
             lambda row: row | {"updates": 512},
             7,
@@ -566,22 +659,48 @@ def no_number(layers):
     layers[:] = [dense | {"use_bias": False, "weights": [np.zeros((0, 784, 1))]}]
 
 
+def answers_in_epsilon(layers):
+    """One epsilon for each image."""
+    norm = next(one for one in layers if one["kind"] == "BatchNormalization")
+    norm["epsilon"] = np.ones((5, 256))
+
+
 def many_layers(layers):
     layers += 20 * [one for one in layers if one["kind"] in ("Activation", "ReLU")]
 
 
-@pytest.mark.parametrize("change", [answers_in_the_statistics, no_number, many_layers])
+@pytest.mark.parametrize(
+    "change", [answers_in_the_statistics, answers_in_epsilon, no_number, many_layers]
+)
 def test_a_network_that_is_none_is_not_scored(change):
     network = over_the_wire(build(True))
     images, labels = np.zeros((5, 28, 28)), np.zeros(5, int)
     assert 0 <= networks.accuracy(network, images, labels) <= 1
     change(network["layers"])
-    with pytest.raises(ValueError, match="layer"):
+    with pytest.raises((TypeError, ValueError)):
         networks.accuracy(network, images, labels)
 
 
+def test_a_network_that_was_not_trained_confirms_nothing():
+    keras.utils.set_random_seed(0)
+    network, images = build(True), np.random.default_rng(0).random((8, 28, 28))
+    new = over_the_wire(network)
+    network(images, training=True)
+    used = over_the_wire(network)
+    scored = tables.again([{"value": new}], ["batch_norm"], lambda _: 0.9)
+    assert scored == {"batch_norm": "train returns a network that was not trained"}
+    scored = tables.again([{"value": used}], ["batch_norm"], lambda _: 0.9)
+    assert scored == {"batch_norm": 0.9}
+    assert networks.untouched(new)
+    assert not networks.untouched(used)
+    bare = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, use_bias=False)])
+    assert not networks.untouched(over_the_wire(bare))  # nothing can be seen
+
+
 def test_a_train_that_ignores_which_network_is_asked_for_is_named():
-    answers = [{"value": over_the_wire(build(True))}] * 2
+    network = build(True)
+    network(np.random.default_rng(0).random((8, 28, 28)), training=True)
+    answers = [{"value": over_the_wire(network)}] * 2
     scored = tables.again(answers, tables.ARMS, lambda _: 0.9)
     assert scored == {
         "plain": "train returns the other network for plain",
@@ -593,7 +712,7 @@ def test_a_train_that_ignores_which_network_is_asked_for_is_named():
 
 
 def test_an_exam_without_answers_has_a_mark_of_zero_for_every_item():
-    marks = Exam(np.random.default_rng()).marks()
+    marks = Exam(1).marks()
     assert sum(mark.points for mark in marks.values()) == 0
     assert sum(mark.of for mark in marks.values()) == 56
     assert all(mark.message for mark in marks.values())
@@ -601,7 +720,7 @@ def test_an_exam_without_answers_has_a_mark_of_zero_for_every_item():
 
 def test_unscaled_test_images_cost_once():
     """The table was made with them: it is compared with them."""
-    exam, grey = Exam(np.random.default_rng()), pixels("mnist")
+    exam, grey = Exam(1), pixels("mnist")
     images = {part: scaled(networks.sample(grey[part])) for part in networks.PARTS}
     images["test"] = networks.sample(grey["test"]).astype("float32")
     exam.hear("Q2.1-images", asked(lambda: images | {"name": "mnist"}, [[]]))
@@ -612,7 +731,32 @@ def test_unscaled_test_images_cost_once():
 
     test = dataset("mnist").test
     assert split == networks.accuracy(model, 255 * test.images, test.labels)
-    assert (
-        networks.factor("validation", grey["validation"], exam.answers["Q2.1-images"])
-        == 1
-    )
+    where = grey["validation"], exam.answers["Q2.1-images"]
+    assert networks.scaling("validation", *where) == pytest.approx((1, 0), abs=1e-6)
+
+
+def test_images_of_another_range_are_scored_in_it():
+    grey = pixels("mnist")["test"]
+    given = {"test": networks.sample(grey) / np.float32(127.5) - 1}
+    answers = asked(lambda: given, [[]])
+    slope, offset = networks.scaling("test", grey, answers)
+    assert (slope, offset) == pytest.approx((2, -1), abs=1e-4)
+    rows = {"test": 1 - scaled(networks.sample(grey)).reshape(-1, 784)}
+    found = networks.scaling("test", grey, asked(lambda: rows, [[]]))
+    assert found == pytest.approx((-1, 1), abs=1e-4)
+    unlike = asked(lambda: {"test": np.sqrt(networks.sample(grey))}, [[]])
+    assert networks.scaling("test", grey, unlike) == (1, 0)
+
+
+def test_who_runs_again_is_asked_the_same():
+    """Else a notebook could end its run until a seed comes that suits it."""
+    runs = {"seed": list(range(100)), "plain": [0.5] * 100, "batch_norm": [0.6] * 100}
+    drawn = []
+    for heard in ((), ("Q2.1",)):
+        exam = Exam(7)
+        for question in heard:
+            exam.calls(question)
+        exam.hear("Q2.5", [{"value": over_the_wire([runs, [0, 1], "supported"])}])
+        drawn.append((exam.calls("Q2.5-again"), exam.asked["Q1.3-forward"][0][0][0, 0]))
+    assert drawn[0] == drawn[1]
+    assert Exam(8).asked["Q1.3-forward"][0][0][0, 0] != drawn[0][1]

@@ -140,9 +140,9 @@ def read_sheet(
         )
     found = {}
     for row in frame.to_dict("records"):
-        student, item = row["student"].removeprefix("'"), row["item"]
+        student, item = kept.uncell(row["student"]), row["item"]
         given = _number(row["points"], points.get(item), student, item)
-        found[student, item] = Essay(given, row["comment"].removeprefix("'"))
+        found[student, item] = Essay(given, kept.uncell(row["comment"]))
     return found
 
 
@@ -212,7 +212,8 @@ def page(
     ended = "".join(f"<li>{html.escape(text)}</li>" for text in result.attempts)
     if ended:
         note += (
-            f"<p>These cells ended the run and were left out then:</p><ul>{ended}</ul>"
+            f"<p>These were stopped, or ended the run and were left out:</p>"
+            f"<ul>{ended}</ul>"
         )
     name = html.escape(result.student)
     colours = HtmlFormatter().get_style_defs(".highlight")
@@ -349,7 +350,7 @@ def feedback(root: Path, folder: Path, results: Sequence[kept.Result]) -> None:
     style = "{l_bar}{bar}| {n_fmt} of {total_fmt} pages, {remaining} left"
     for result in tqdm(results, bar_format=style, disable=None, file=sys.stdout):
         text = page(result, essays, points)
-        notebooks.write_text(text, pages / f"{result.student}.html")
+        notebooks.write_text(text, pages / f"{kept.stem(result.student)}.html")
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ is judged here. What is finished is kept: an interrupted run goes on where it st
 import argparse
 import hashlib
 import json
+import secrets
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import nbformat
-import numpy as np
 from nbformat import NotebookNode
 from tqdm import tqdm
 
@@ -27,6 +27,8 @@ from assignment.marks import Mark
 from tools import assignment, feedback, kept, notebooks, sandbox, submissions
 
 ATTEMPTS = 4  # runs of a notebook whose cells end its kernel
+LONGEST = 1_000  # characters of a message: a student's words may stand in it
+WIDTH = 160  # characters of what a line says of a student
 JUDGES = ("assignment/*.py", "assignment/assignment.ipynb", "tools/worker.py")
 
 
@@ -101,9 +103,9 @@ class Grader:
         skip_cells: dict[str, str] = {}
         skipped: dict[str, str] = {}
         attempts: list[str] = []
-        executed = None
+        executed, entropy = None, secrets.randbits(64)
         for _ in range(ATTEMPTS):
-            exam = Exam(np.random.default_rng())
+            exam = Exam(entropy)
             job = {
                 "notebook": nbformat.writes(nb),
                 "hidden": self.hidden,
@@ -119,6 +121,8 @@ class Grader:
                 trust=self.trust,
             )
             executed = ending.notebook or executed
+            stopped = [f"cell {cell + 1}: {why}" for cell, why in ending.stopped]
+            attempts += [text for text in stopped if text not in attempts]
             for question, why in skipped.items():
                 exam.hear(question, [{"error": why}])
             if ending.done:
@@ -129,6 +133,8 @@ class Grader:
             elif ending.question is not None:
                 skipped[ending.question] = ending.why
                 attempts.append(f"{ending.question}: {ending.why}")
+            elif executed is None and not ending.asked and not ending.stopped:
+                raise RuntimeError(ending.why)  # no cell had begun: it is tried again
             else:
                 attempts.append(ending.why)
                 break
@@ -140,7 +146,7 @@ class Grader:
             item: Mark(
                 round(of * marks[item].points / marks[item].of, 2),
                 of,
-                marks[item].message,
+                marks[item].message[:LONGEST],
             )
             for item, of in self.points.items()
         }
@@ -166,7 +172,7 @@ def _heard(exam: Exam, question: str, answers: Sequence[Mapping]) -> None:
                 decoded.append({"value": asking.decode(answer["value"])})
             else:
                 decoded.append({"error": str(answer.get("error"))[:300]})
-        except (ValueError, TypeError, KeyError, RecursionError):
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             decoded.append({"error": "an answer that cannot be read"})
     exam.hear(question, decoded)
 
@@ -227,7 +233,9 @@ def summary(result: kept.Result) -> str:
     points = sum(mark.points for mark in result.marks.values())
     of = sum(mark.of for mark in result.marks.values())
     note = f": {result.note}" if result.note else ""
-    return f"{result.seconds:4.0f} s  {points:g} of {of:g}  {result.student}{note}"
+    told = f"{result.student}{note}"
+    told = "".join(c if c.isprintable() else "?" for c in told)  # a terminal obeys some
+    return f"{result.seconds:4.0f} s  {points:g} of {of:g}  {told[:WIDTH]}"
 
 
 def check_reference(grader: Grader, folder: Path) -> None:
@@ -267,8 +275,8 @@ def main() -> None:
     try:
         if not options.trust:
             sandbox.check()
-        found = submissions.find(Path(options.submissions))
         grader = Grader(notebooks.ROOT, sandbox.Limits(), trust=options.trust)
+        found = submissions.find(Path(options.submissions), grader.edition)
         with notebooks.said_clearly():
             check_reference(grader, folder)
             results = grade_all(found, grader, folder, options.jobs)

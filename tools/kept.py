@@ -1,8 +1,10 @@
 """What is kept of each graded submission, and the table of all scores."""
 
 import csv
+import hashlib
 import io
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,6 +13,11 @@ from assignment.marks import Mark
 from helpers import files
 
 REFERENCE = "(reference solution)"
+STARTS = tuple("=+-@\t\r'")  # of a cell that is more than text
+# What may begin a cell inside of one: a formula, but no list and no number. Of a run of
+# line ends the last alone is looked behind: a text of a million takes no hours.
+INNER = r"([;\t\r\n][^\S\t\r\n]*)(?=[=@]|[+-][^\r\n]*[(|!])"
+LONGEST = 180  # bytes of a name that is part of a file's name
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,14 @@ class Result:
 
 def path_of(folder: Path, student: str) -> Path:
     """Return where a student's result is kept."""
-    return folder / "results" / f"{student}.json"
+    return folder / "results" / f"{stem(student)}.json"
+
+
+def stem(student: str) -> str:
+    """Return a student's name as files can have it: not too long."""
+    if len(student.encode()) <= LONGEST:
+        return student
+    return f"{student[:40]}-{hashlib.sha256(student.encode()).hexdigest()[:16]}"
 
 
 def save(result: Result, folder: Path) -> None:
@@ -42,8 +56,12 @@ def save(result: Result, folder: Path) -> None:
 
 def load(folder: Path, student: str) -> Result | None:
     """Return a result that is kept; None if there is none, or it is damaged."""
+    return _load(path_of(folder, student))
+
+
+def _load(path: Path) -> Result | None:
     try:
-        kept = json.loads(path_of(folder, student).read_text(encoding="utf-8"))
+        kept = json.loads(path.read_text(encoding="utf-8"))
         marks = {item: Mark(**mark) for item, mark in kept.pop("marks").items()}
         return Result(**kept, marks=marks)
     except (OSError, ValueError, KeyError, TypeError):
@@ -51,8 +69,18 @@ def load(folder: Path, student: str) -> Result | None:
 
 
 def cell(text: str) -> str:
-    """Return a text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    """Return a text that no spreadsheet takes for a formula, nor any part of it.
+
+    A spreadsheet may take a semicolon, a tab or a line's end for the end of a cell.
+    """
+    text = re.sub(INNER, r"\1'", text)
+    return f"'{text}" if text[:1] in STARTS else text
+
+
+def uncell(text: str) -> str:
+    """Return what stood in a cell before an apostrophe was put before it."""
+    text = text[1:] if text[:1] == "'" and text[1:2] in STARTS else text
+    return re.sub(INNER.replace("(?=", "'(?="), r"\1", text)
 
 
 def write_scores(results: Sequence[Result], folder: Path) -> None:
@@ -70,5 +98,5 @@ def write_scores(results: Sequence[Result], folder: Path) -> None:
 def every(folder: Path) -> list[Result]:
     """Return all results that are kept, but that of the reference solution."""
     paths = sorted((folder / "results").glob("*.json"))
-    found = [load(folder, path.stem) for path in paths]
+    found = [_load(path) for path in paths]
     return [r for r in found if r is not None and r.student != REFERENCE]

@@ -28,17 +28,22 @@ SLIPS = {  # that the program knows, with their prices
 INTRODUCTION = """\
 # Marking guide
 
-*For who marks. A class gets the edition without it; anybody can read it here. Written \
-by `make assignment` from [marking.toml](marking.toml) and \
+*For those who mark. A class gets the edition without it; anybody can read it here. \
+Written by `make assignment` from [marking.toml](marking.toml) and \
 [assignment.ipynb](assignment.ipynb): change those.*
 
 For each question: its text, a model answer, what earns points, typical errors, and \
 where the notebooks show the evidence.
 
-- **Points.** Some tables have parts that add up. Others have full, half and no \
-points; points between these are fine.
-- **A typical error** costs the part it belongs to, once, and never again where it \
-comes back. In a table without parts it costs at most the step from full to half.
+- **Points.** Some tables have parts that add up; a part that is half right (one \
+advantage of two with evidence) earns half of it. Others have full, half and no \
+points; points between these are fine. Words are a guide: short costs nothing if all \
+is there.
+- **A typical error** is paid once, in the question whose list names it, and never \
+again where it comes back. Where parts add up it costs at most the part it stands for, \
+named in brackets. In the other tables all errors of an answer together cost at most \
+the step from full to half, and an answer at half loses no more; but where an error \
+is marked *(the main thing)*, the answer earns a fifth at most.
 - **Judged by a program** is what `make grade` judges; the table says what it gives. A \
 row with a minus is a slip it knows, in the words the student reads. What forward paid \
 for costs nothing in backward and inference.
@@ -192,7 +197,7 @@ def main() -> None:
     with notebooks.said_clearly():
         path = notebooks.ROOT / "assignment" / NAME
         notebooks.write_text(text(notebooks.ROOT), path)
-    print(f"assignment/{NAME}: for who marks")
+    print(f"assignment/{NAME}: for those who mark")
 
 
 if __name__ == "__main__":

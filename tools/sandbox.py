@@ -10,8 +10,10 @@ takes too long or too much memory.
 import contextlib
 import json
 import os
+import platform
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -20,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import IO
 
 import psutil
@@ -35,7 +37,10 @@ SYSTEM = (
     *("/usr", "/bin", "/lib", "/lib32", "/lib64"),
     *("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime"),
 )
+# What a machine calls itself to the kernel, and its calls for keys (add, request, use).
+KEY_CALLS = {"x86_64": (0xC000003E, 248), "aarch64": (0xC00000B7, 217)}
 GUARD = 0.5  # seconds between two looks
+CELLS = 50  # that are named when they were stopped
 INSTALL = (
     "bubblewrap is not installed, and without it students' code could read and change "
     "everything you can: `sudo apt-get install bubblewrap` (or your system's package "
@@ -73,7 +78,9 @@ class Ending:
     cell: int | None = None
     question: str | None = None
     notebook: str | None = None
-    done: bool = field(default=False)
+    stopped: list[tuple[int, str]] = field(default_factory=list)  # cells, and why
+    asked: bool = False
+    done: bool = False
 
 
 RUNNING: set[subprocess.Popen] = set()
@@ -159,10 +166,12 @@ def _listen(
         said = json.loads(whole)
     if not isinstance(said, dict):
         raise ValueError("the sandbox said something that is not understood")
-    if isinstance(said.get("cell"), int):
+    if isinstance(said.get("cell"), int) and not ending.asked:
         ending.cell = said["cell"]
+    elif isinstance(said.get("stopped"), int) and len(ending.stopped) < CELLS:
+        ending.stopped.append((said["stopped"], str(said.get("why"))[:300]))
     elif isinstance(said.get("ask"), str):
-        ending.cell, ending.question = None, said["ask"]
+        ending.cell, ending.question, ending.asked = None, said["ask"], True
         _send(process, calls(said["ask"]) + "\n")
     elif ending.question is not None and said.get("question") == ending.question:
         answers = said.get("answers")
@@ -206,11 +215,15 @@ def _lines(process: subprocess.Popen, limits: Limits) -> Iterator[bytes]:
 @contextlib.contextmanager
 def _started(edition: Path, limits: Limits, trust: bool) -> Iterator[subprocess.Popen]:
     """Start the worker, and end it with all its children."""
-    with TemporaryDirectory(prefix="bn-") as folder:
+    with TemporaryDirectory(prefix="bn-") as folder, TemporaryFile() as calls:
         command = [str(PYTHON), str(WORKER)]
         if not trust:
+            calls.write(_no_keys())
+            calls.seek(0)
             inside = [str(PYTHON), f"{INSIDE}/tools/{WORKER.name}"]
-            command = [*_bubblewrap(limits.disk, edition), *_as_nobody(), *inside]
+            first, *walls = _bubblewrap(limits.disk, edition)
+            walls = ["--seccomp", str(calls.fileno()), *walls]
+            command = [first, *walls, *_as_nobody(), *inside]
         process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -218,6 +231,7 @@ def _started(edition: Path, limits: Limits, trust: bool) -> Iterator[subprocess.
             stderr=subprocess.DEVNULL,
             cwd=folder,
             env=_environment(folder if trust else HOME, edition),
+            pass_fds=[] if trust else [calls.fileno()],
             start_new_session=True,
         )
         RUNNING.add(process)
@@ -335,6 +349,27 @@ def _bubblewrap(disk: int, edition: Path) -> list[str]:
         command += _shown(edition / name, f"{INSIDE}/{name}")
     command += ["--chdir", HOME, "--remount-ro", "/dev", "--remount-ro", "/"]
     return [*command, "--"]
+
+
+def _no_keys() -> bytes:
+    """Return a filter of system calls that denies the kernel's keyrings.
+
+    They belong to users and sessions, and no namespace parts them: a notebook could
+    read the grader's keys, and leave notes for the next one.
+    """
+    machine, first = KEY_CALLS.get(platform.machine(), (0, 0))
+    if not first:
+        return struct.pack("=HBBI", 6, 0, 0, 0x7FFF0000)  # allow
+    steps = [
+        (0x20, 0, 0, 4),  # load for which machine the call is
+        (0x15, 0, 6, machine),  # another: deny
+        (0x20, 0, 0, 0),  # load the call's number
+        (0x35, 4, 0, 0x40000000),  # of another interface: deny
+        *((0x15, 3 - n, 0, first + n) for n in range(3)),  # a key's: deny
+        (6, 0, 0, 0x7FFF0000),  # allow
+        (6, 0, 0, 0x50001),  # deny: not permitted
+    ]
+    return b"".join(struct.pack("=HBBI", *step) for step in steps)
 
 
 def _shown(source: Path, place: str) -> list[str]:

@@ -1,6 +1,7 @@
 """Finds the notebooks that students handed in, and their texts in them."""
 
 import io
+import json
 import re
 import unicodedata
 import warnings
@@ -15,6 +16,8 @@ from nbformat import NotebookNode
 from tools import assignment, notebooks
 
 LARGEST = 50 * 2**20  # bytes of a notebook
+CELLS = 2_000  # of a notebook
+MANY = 10  # notebooks of a student that are looked at
 IGNORED = ("__MACOSX", ".ipynb_checkpoints")
 EMPTY = ".folder"  # stands for a folder itself: a student without any file is seen
 HEADING = re.compile(r"^#+ .*$", re.MULTILINE)
@@ -42,7 +45,7 @@ class _File:
     read: Callable[[], bytes]
 
 
-def find(place: Path) -> list[Submission]:
+def find(place: Path, edition: NotebookNode | None = None) -> list[Submission]:
     """Return one submission a student, in the order of their names.
 
     Parameters
@@ -50,6 +53,8 @@ def find(place: Path) -> list[Submission]:
     place : a folder with a folder a student, or a zip of one. Of several notebooks in
         a student's folder, the one changed last counts; a notebook in no folder is a
         student of its name. Links are not followed.
+    edition : the notebook that was handed out: one that is still like it counts only
+        where there is no other.
 
     Raises
     ------
@@ -74,19 +79,41 @@ def find(place: Path) -> list[Submission]:
             f"{place.name} holds no submissions: put each student's notebook into a "
             "folder of the student's name"
         )
-    return [_chosen(name, by_student[name]) for name in sorted(by_student)]
+    empty = _sources(nbformat.writes(edition).encode()) if edition else None
+    return [_chosen(name, by_student[name], empty) for name in sorted(by_student)]
 
 
-def _chosen(student: str, files: list[_File]) -> Submission:
+def _sources(content: bytes) -> list[str] | None:
+    """Return the texts of a notebook's cells that are not empty; None of another."""
+    try:
+        cells = json.loads(content.decode("utf-8-sig"))["cells"]
+        texts = ["".join(cell["source"]).replace("\r\n", "\n") for cell in cells]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return [text for text in texts if text.strip()]
+
+
+def _chosen(student: str, files: list[_File], empty: list[str] | None) -> Submission:
     candidates = [file for file in files if _is_notebook(file.path)]
     if not candidates:
         return Submission(student, problem="no notebook (.ipynb) was handed in")
-    file = max(candidates, key=lambda file: (file.changed, str(file.path)))
+    candidates.sort(key=lambda file: (file.changed, str(file.path)), reverse=True)
+    found = [_opened(student, file) for file in candidates[:MANY]]
+    own = [one for one in found if one.problem or _own(one, empty)]
+    return [*own, *found][0]
+
+
+def _own(submission: Submission, empty: list[str] | None) -> bool:
+    """Whether a notebook holds anything that was not handed out."""
+    return _sources(submission.content) not in ([], empty)
+
+
+def _opened(student: str, file: _File) -> Submission:
     if file.size > LARGEST:
         return Submission(student, file.path.name, problem="the notebook is too large")
     try:
         return Submission(student, file.path.name, file.read())
-    except (OSError, RuntimeError, zipfile.BadZipFile) as error:
+    except Exception as error:  # of many kinds: archives are damaged in many ways
         return Submission(student, file.path.name, problem=f"unreadable ({error})")
 
 
@@ -129,7 +156,12 @@ def _below(folder: Path, path: PurePosixPath) -> Iterator[_File]:
 
 
 def _in_zip(place: Path) -> Iterator[_File]:
-    archive = zipfile.ZipFile(io.BytesIO(place.read_bytes()))
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(place.read_bytes()))
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise ValueError(
+            f"{place.name} is a damaged zip ({error}): export it again"
+        ) from None
     for entry in archive.infolist():
         name = entry.filename
         if not entry.flag_bits & 0x800:  # not said to be UTF-8: often is
@@ -138,7 +170,7 @@ def _in_zip(place: Path) -> Iterator[_File]:
             except UnicodeError:
                 name = entry.filename
         path = PurePosixPath(_name(name).replace("\\", "/"))
-        parts = [part for part in path.parts if part != "/"]
+        parts = [part for part in path.parts if part.strip("/")]
         if not parts or ".." in parts or parts[0] in IGNORED:
             continue
         if entry.is_dir():
@@ -159,7 +191,9 @@ def _below_common(files: list[_File]) -> list[_File]:
     """Leave out a folder around all students' folders, as some archives have it."""
     nested = [f.path.parts for f in files if len(f.path.parts) > 2]
     tops = {file.path.parts[0] for file in files}
-    if len(tops) == 1 and len({parts[1] for parts in nested}) > 1:
+    # One student's folder may hold `helpers/` and `data/`, beside the notebook.
+    owned = any(len(f.path.parts) == 2 and _is_notebook(f.path) for f in files)
+    if len(tops) == 1 and len({parts[1] for parts in nested}) > 1 and not owned:
         inner = [file for file in files if len(file.path.parts) > 1]
         return [
             _File(PurePosixPath(*f.path.parts[1:]), f.changed, f.size, f.read)
@@ -169,8 +203,13 @@ def _below_common(files: list[_File]) -> list[_File]:
 
 
 def _name(name: str) -> str:
-    """Return a name in the form in which equal names are equal."""
-    return unicodedata.normalize("NFC", _writable(name))
+    """Return a name in the form in which equal names are equal, and others are not."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # of another age, or system: all stay different
+        name = name.encode("utf-8", "surrogatepass").decode("latin-1")
+    name = "".join(c if c.isprintable() else f"%{ord(c):02x}" for c in name)
+    return unicodedata.normalize("NFC", name)
 
 
 def _writable(text: str) -> str:
@@ -191,6 +230,8 @@ def read(submission: Submission) -> NotebookNode:
     """
     if submission.problem:
         raise UnreadableError(submission.problem)
+    if submission.content.count(b'"cell_type"') > CELLS:
+        raise UnreadableError(f"the notebook has more than {CELLS:,} cells")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of cells that were duplicated

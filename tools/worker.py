@@ -8,6 +8,7 @@ arguments and waits for a line. It imports nothing of the project.
 
 import asyncio
 import contextlib
+import ctypes
 import json
 import os
 import resource
@@ -20,6 +21,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import DeadKernelError
 from nbformat import NotebookNode
 
+PR_SET_DUMPABLE = 4  # of <sys/prctl.h>
 OUTPUT = 1_000_000  # characters that are kept of a cell's outputs
 # What the judge's half needs is loaded before the notebook can replace it. `exit()`
 # would end the kernel some time later, and another cell would be blamed.
@@ -104,8 +106,12 @@ class Worker:
                     self.say(cell=index)
                     client.timeout = max(1, min(self.seconds, int(left)))
                     await self._execute(client, cell, index)
+                    if "KeyboardInterrupt" in [o.get("ename") for o in cell.outputs]:
+                        why = f"stopped after {client.timeout} seconds"
+                        self.say(stopped=index, why=why)
                     continue
                 why = "the notebook as a whole takes too long"
+                self.say(stopped=index, why=why)
             note = f"[not run: {why}]\n"
             cell.outputs = [nbformat.v4.new_output("stream", text=note)]
 
@@ -155,6 +161,9 @@ def limit(memory: int, file: int, processes: int | None) -> None:
 
 def main() -> None:
     """Read the job, run it, and say how it ended."""
+    # No process of the student's may take this one's pipe to the judge.
+    with contextlib.suppress(OSError, AttributeError):  # TRUST=1 where it is no Linux
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0)
     # The kernel must not write among the lines, nor wait for input: both move away.
     hear, say = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
     with Path(os.devnull).open("r+") as null:
