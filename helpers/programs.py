@@ -256,6 +256,7 @@ class Program:
         except (
             tf.errors.InvalidArgumentError,
             tf.errors.UnimplementedError,
+            tf.errors.InternalError,  # half precision on a processor without it
             _NotForXLA,
         ):
             warnings.warn(
