@@ -340,3 +340,14 @@ def test_claims_are_found_by_word_verdict_and_question(tmp_path):
         fits = words & known["section"].str.contains(r"Q2\.5|Q2\.2–")
         assert 0 < tab.run(shown) == fits.sum()
         assert not tab.complaints
+    assert "clearest findings" in soup.select_one("p:has(+ .sides)").get_text()
+        # A colour means a verdict, wherever it stands; each is counted in one place.
+        assert tab.run("""(() => {
+          const colours = {};
+          for (const one of document.querySelectorAll('.tally a, .verdict')) {
+            const verdict = one.dataset.verdict ?? one.firstChild.textContent;
+            (colours[verdict] ??= new Set()).add(getComputedStyle(one).borderLeftColor);
+          }
+          return Object.values(colours).map(found => found.size);
+        })()""") == [1] * len(claims.VERDICT_COLOURS)
+        assert tab.run("document.querySelectorAll('.tally [style]:not(a)').length") == 0
