@@ -183,7 +183,7 @@ def test_a_page_embeds_images_and_sets_the_line_below_as_caption(made):
     assert [tag["src"][:15] for tag in soup.select("main img")] == [
         "data:image/png;"
     ] * 2
-    assert soup.select_one("figure")["class"] == ["wide"]
+    assert soup.select_one("figure")["style"] == "--pixels: 1500"
     (caption,) = soup.select("figure figcaption")
     assert caption.get_text(strip=True) == "It is $z$ large."
     joined = [tag.get_text() for tag in soup.select(".joined")]
@@ -255,10 +255,64 @@ def test_a_page_folds_code_remembers_the_choice_and_lets_formulas_scroll(made):
         sizes = "[...document.querySelectorAll('mjx-container svg')].map(s => "
         heights = tab.run(f"{sizes} s.getBoundingClientRect().height)")
         assert min(heights) > 6  # none is shrunk
-        # Nor is a figure of several panels.
+        # Nor is a figure: what is 10 points high in it, at 150 dots an inch, has 9.
         assert tab.run("document.querySelector('.pan').clientWidth") < 390
-        assert tab.run("document.querySelector('.pan img').clientWidth") == 640
+        drawn = tab.run("document.querySelector('.pan img').clientWidth")
+        assert drawn / 1500 * 10 / 72 * 150 >= 9
+        # The way back stands on one line beside the notebooks before and after.
+        assert tab.run("document.querySelector('.home').offsetHeight") < 25
         assert not tab.complaints
+
+
+WIDE = "".join(f"<td>{number}.0000&nbsp;±&nbsp;0.0000</td>" for number in range(6))
+OUTPUTS = [
+    "<table><caption>Claims, with a number each.</caption><thead><tr><th>no.</th>"
+    "<th>claim</th><th>stands?</th><th>effect</th></tr></thead><tbody><tr>"
+    '<th class="row_heading">1</th><td><a href="#A">It is claimed.</a></td>'
+    "<td>yes</td><td>×2</td></tr></tbody></table>",
+    "<table><caption>Numbers, too many for the width of the text.</caption>"
+    f"<thead><tr><th></th></tr></thead><tbody><tr>{WIDE}</tr></tbody></table>",
+    "<pre>" + "A line that is long. " * 20 + "</pre>",
+    claims.interval_bar(0.02, 0.01, 0.03, 0.005, "supported"),
+]
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="no Chromium on this machine")
+def test_what_is_wide_finds_room_or_shows_that_it_goes_on(tmp_path):
+    outputs = [new_output("display_data", {"text/html": html}) for html in OUTPUTS]
+    outputs.append(new_output("stream", name="stdout", text="long " * 50))
+    nb = new_notebook(cells=[new_markdown_cell("# A"), new_code_cell("1")])
+    nb.cells[1].outputs = outputs
+    page = tmp_path / "page.html"
+    page.write_text(report.exporter().from_notebook_node(nb)[0], encoding="utf-8")
+    table = "document.querySelectorAll('.scroll')[1]"
+    cut = f"{table}.scrollWidth > {table}.clientWidth"
+    around = f"getComputedStyle({table}.closest('.html')).overflowX"
+    place = "document.querySelector('.effects {}').getBoundingClientRect().top"
+    with browser.tab() as tab:
+        tab.resize(1440, 800)
+        tab.open(page.as_uri())
+        assert tab.run(f"{table}.clientWidth") > tab.run(
+            "document.querySelector('.data').clientWidth"
+        )
+        assert not tab.run(cut)
+        assert tab.run(around) == "visible"
+        assert tab.run("document.documentElement.scrollWidth") == 1440
+        tab.resize(390, 800)
+        assert tab.run(cut)
+        assert tab.run("document.documentElement.scrollWidth") == 390
+        shade = "getComputedStyle(document.querySelector('.output > pre'))"
+        assert "gradient" in tab.run(f"{shade}.backgroundImage")
+        # A claim stands beside its number, and what is known of it below.
+        number, claim, answer = (
+            tab.run(place.format(cell))
+            for cell in ("tbody th", "td:has(a)", "[data-name=stands]")
+        )
+        assert number == claim < answer
+        # Paper shows where an interval lies, too.
+        tab.call("Emulation.setEmulatedMedia", media="print")
+        printed = "getComputedStyle(document.querySelector('.bn-interval span'))"
+        assert tab.run(f"{printed}.printColorAdjust") == "exact"
 
 
 @pytest.mark.skipif(not shutil.which("chromium"), reason="no Chromium on this machine")
@@ -310,6 +364,7 @@ def test_claims_are_found_by_word_verdict_and_question(tmp_path):
     assert soup.select_one("h1 + .found").get_text(strip=True) == found
     assert soup.select_one(".found + .note a[href='#questions']")
     assert soup.select_one("h2#questions + .text table")
+    assert "clearest findings" in soup.select_one("p:has(+ .sides)").get_text()
     policy = soup.select_one("meta[content*=default]")
     assert "script-src 'sha256-" in policy["content"]
     known = claims.results()
@@ -323,6 +378,16 @@ def test_claims_are_found_by_word_verdict_and_question(tmp_path):
         replicated = known[known["unit"] != claims.MEASURED_ANEW]
         wrong = replicated[replicated["verdict"] == "contradicted"]
         assert tab.run(shown) == (~wrong["limit"].astype(bool)).sum()
+        # A colour means a verdict, wherever it stands; each is counted in one place.
+        assert tab.run("""(() => {
+          const colours = {};
+          for (const one of document.querySelectorAll('.tally a, .verdict')) {
+            const verdict = one.dataset.verdict ?? one.firstChild.textContent;
+            (colours[verdict] ??= new Set()).add(getComputedStyle(one).borderLeftColor);
+          }
+          return Object.values(colours).map(found => found.size);
+        })()""") == [1] * len(claims.VERDICT_COLOURS)
+        assert tab.run("document.querySelectorAll('.tally [style]:not(a)').length") == 0
         told = "document.querySelector('.tally [data-verdict=contradicted]').innerText"
         assert tab.run(told) == f"{tab.run(shown)} contradicted"
         # The claim and its verdict stand above the picture, on a phone too.

@@ -16,8 +16,7 @@ from jinja2 import pass_context
 
 WITH_FORMULAS = ("text/html", "text/latex", "text/markdown")
 EFFECTS = ("effect", "verdict")  # columns to see on a phone without scrolling
-# Pixels of a figure. A single panel has at most 1,200 by 720, or is one of a page.
-WIDE, TALL = 1200, 800
+TALL = 800  # pixels: a figure of one row of panels has at most 720
 
 mathjax = find_spec("sphinx-mathjax-offline")
 if mathjax is None or mathjax.origin is None:
@@ -54,12 +53,13 @@ def images(metadata):
 
 
 def shape(png):
-    """Return the classes of a PNG, in base64: what a phone and paper do with it.
+    """Return the attributes of the figure of a PNG, in base64.
 
-    *wide* has several panels side by side, *tall* several rows of panels or of claims.
+    A phone needs its width in pixels, so that its text stays legible; on paper it may
+    be higher than others if it is *tall*: with several rows of panels or of claims.
     """
     width, height = struct.unpack(">II", b64decode(png[:44])[16:24])
-    return " ".join(["wide"] * (width > WIDE) + ["tall"] * (height > TALL))
+    return f'style="--pixels: {width}"' + ' class="tall"' * (height > TALL)
 
 
 def steps(nb):
@@ -101,7 +101,7 @@ def framed(html):
         png = re.search(r'src="data:image/png;base64,([^"]+)', found[1])
         caption = f"<figcaption><p>{found[2]}</p></figcaption>" if found[2] else ""
         return (
-            f'<figure class="{shape(png[1]) if png else ""}">'
+            f"<figure {shape(png[1]) if png else ''}>"
             f'<div class="pan">{found[1]}</div>{caption}</figure>'
         )
 
@@ -127,7 +127,7 @@ def table(html):
         for row in soup.select("tbody tr"):
             cells = row.find_all(["th", "td"], recursive=False)
             for cell, name in zip(cells, names, strict=False):
-                cell["data-name"] = name
+                cell["data-name"] = name.removesuffix("?")  # a colon follows
     told = soup.caption.extract().decode_contents() if soup.caption else ""
     scroll = f'<div class="scroll" role="group" aria-label="table" tabindex="0">{soup}'
     if not told:
