@@ -223,10 +223,7 @@ def _judge_biases(plain: Sequence, twin: Sequence) -> Mark:
 
 
 def _judge_kernels(plain: Sequence, twin: Sequence, other: Sequence) -> Mark:
-    first, second, third = (
-        [np.asarray(w) for layer in layers for w in layer["weights"] if np.ndim(w) == 2]
-        for layers in (plain, twin, other)
-    )
+    first, second, third = map(_kernels, (plain, twin, other))
     if not first or len(first) != len(second) or len(first) != len(third):
         return Mark(0, 3, "")  # said already
     if not all(map(np.array_equal, first, second)):
@@ -236,18 +233,35 @@ def _judge_kernels(plain: Sequence, twin: Sequence, other: Sequence) -> Mark:
     return Mark(3, 3, "")
 
 
+def _kernels(layers: Sequence[Mapping]) -> list[np.ndarray]:
+    return [
+        np.asarray(w) for layer in layers for w in layer["weights"] if np.ndim(w) == 2
+    ]
+
+
 # --- scoring -------------------------------------------------------------------------
 
 
-def untouched(network: Mapping) -> bool:
-    """Whether a network is as it was built: training changes biases, β and averages."""
+def untouched(network: Mapping, new: Mapping | None = None) -> bool:
+    """Whether a network is as it was built: training moves all that can be moved.
+
+    Parameters
+    ----------
+    network : what `train` returned.
+    new : what `build` returns after the same seed; None if it does not answer.
+    """
+    # Not the last kernel: a network that names one digit always is made by it alone.
+    hidden = _kernels(_layers(network))[:-1]
+    built = _kernels(_layers(new))[:-1] if new is not None else []
+    if hidden and len(hidden) == len(built) and all(map(np.array_equal, hidden, built)):
+        return True
     vectors = [
         np.asarray(weight)
         for layer in _layers(network)
         for weight in layer["weights"]
         if np.ndim(weight) == 1
     ]
-    # Without any, nothing can be seen.
+    # Without any, nothing more can be seen.
     return bool(vectors) and all(np.isin(v, (0, 1)).all() for v in vectors)
 
 

@@ -14,6 +14,7 @@ TEST, VALIDATION, TRAINING = 10_000, 5_000, 8_192  # images
 BATCH_SIZE, EPOCHS = 64, 4
 MARGIN = claims.MARGINS["accuracy"]
 TOLERANCE = 0.02  # between a table and the same seed again, on any machine
+GUESSING = 0.135  # or less: the commonest digit is on 11.35 %, and a table may be off
 ARMS = ("plain", "batch_norm")
 BATCH_SIZES = (16, 64, 256)
 BUDGETS = ("epochs", "updates")
@@ -102,6 +103,8 @@ def judge_runs(answers: Answers, again: Mapping, seed: int | None) -> Mark:
     claimed = {arm: float(runs[arm][row][0]) for arm in ARMS if row.any()}
     which = "a seed of the table" if seed is None else f"seed {seed}"
     confirmed = _judge_again(claimed, again, which, 2)
+    if confirmed.points:  # both were trained again, and one may have diverged
+        confirmed = _judge_learned(list(again.values()), which, 2)
     if not confirmed.points:  # nothing follows from numbers that are not the code's
         return Mark(0, 12, confirmed.message)
     plausible = _judge_shares(np.r_[runs["plain"], runs["batch_norm"]], TEST)
@@ -181,6 +184,24 @@ def _judge_again(claimed: Mapping, again: Mapping, which: str, of: float) -> Mar
     return Mark(of, of, "")
 
 
+def _judge_learned(values: Iterable, which: str, of: float) -> Mark:
+    """Refuse accuracies of which most are those of guessing: nothing was learned.
+
+    Half may be: images that were not scaled make the plain network diverge, at every
+    batch size, and were paid for.
+    """
+    values = np.array(values)
+    scale = 100 if values.max() > 1 else 1  # per cent is judged elsewhere
+    if np.mean(values / scale <= GUESSING) <= 0.5:
+        return Mark(of, of, "")
+    return Mark(
+        0,
+        of,
+        f"your networks do no better than guessing in {which} "
+        f"({GUESSING} or less): see that train fits what it returns",
+    )
+
+
 # --- Q3.1 ----------------------------------------------------------------------------
 
 
@@ -234,9 +255,11 @@ def judge_sweep(answers: Answers, again: Mapping, setting: tuple | None) -> Mark
         claimed = {network: rows[setting]["accuracy"]}
         which = f"{network} at batch {size} (equal {budget})"
     confirmed = _judge_again(claimed, again, which, 2)
+    values = np.array([row["accuracy"] for row in rows.values()])
+    if confirmed.points:
+        confirmed = _judge_learned(values, "the sweep", 2)
     if not confirmed.points:
         return Mark(0, 10, confirmed.message)
-    values = np.array([row["accuracy"] for row in rows.values()])
     marks = [Mark(3, 3, ""), _judge_updates(rows), _judge_shares(values, VALIDATION)]
     return total([*marks, confirmed])
 
@@ -266,13 +289,14 @@ def again(
             result[arm] = f"train stopped with {answer['error']}"
             continue
         try:
-            normalized = "bn" in networks.tokens(answer["value"]["layers"])
+            network, new = answer["value"]
+            normalized = "bn" in networks.tokens(network["layers"])
             if normalized != (arm == ARMS[1]):
                 result[arm] = f"train returns the other network for {arm}"
-            elif networks.untouched(answer["value"]):
+            elif networks.untouched(network, new):
                 result[arm] = "train returns a network that was not trained"
             else:
-                result[arm] = score(answer["value"])
+                result[arm] = score(network)
         except (AttributeError, LookupError, OverflowError, TypeError, ValueError):
             result[arm] = "train does not return one of the two networks"
     return result if len(result) == len(arms) else {}

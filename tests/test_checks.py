@@ -313,6 +313,11 @@ RIGHT = {"seed": [0, 1, 2], **SHARES}
         (RIGHT, "runs = pd.concat([runs, runs + [3, 0, 0]])", "asked for, not 6"),
         (RIGHT | {"plain": [89.67, 89.65, 89.49]}, "", "not per cent"),
         (RIGHT | {"plain": [0.9, 0.9, 0.9]}, "", "Every seed gives the same"),
+        (
+            {"seed": [0, 1], "plain": [0.098, 0.1135], "batch_norm": [0.1, 0.1]},
+            "runs.loc[2] = 2, 0.1, 0.11",
+            "no better than guessing",
+        ),
         (RIGHT | {"plain": SHARES["batch_norm"]}, "", "Both networks score the same"),
         (RIGHT, "interval = ...", "interval is missing"),
         (RIGHT, "interval = interval[::-1]", "is to be (low, high)"),

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -16,6 +17,7 @@ import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from assignment import networks
 from assignment.marks import Mark
 from tools import assignment, feedback, grade, kept, notebooks, sandbox, submissions
 
@@ -270,6 +272,23 @@ def test_a_gigabyte_of_output_is_cut(grader, source, error):
     assert points(result) == NUMPY
     assert error in outputs(result)
     assert len(result.notebook) < 5 * 10**6
+
+
+@needs_sandbox
+def test_an_answer_that_is_too_long_costs_its_points():
+    """What the cells put out may be longer than what is read of an answer."""
+    limits = replace(SHORT, answer=2**16)
+    long = "def forward(*given): return np.zeros((200, 200))\nprint(2**17 * 'x')"
+    result = graded(grade.Grader(ROOT, limits), long)
+    assert points(result) == NUMPY - 6
+    assert "said more than is read" in result.marks["Q1.3-forward"].message
+    assert 2**17 * "x" in outputs(result)
+
+
+def test_the_longest_honest_answer_has_room():
+    """Both networks of a seed, trained and new: float32 in base64."""
+    longest = 4 * networks.PARAMETERS * 4 * 4 / 3
+    assert 4 * longest < sandbox.Limits().answer < 6 * longest
 
 
 @needs_sandbox
@@ -572,6 +591,33 @@ def test_a_zip_of_folders_is_the_same(tmp_path, top):
     assert list(found) == ["Ana Ćosić_12_file_", "Bo_13_file_", "Cy_14_file_"]
     assert b'"2"' in found["Bo_13_file_"].content
     assert "no notebook" in found["Cy_14_file_"].problem
+
+
+def test_a_folder_around_all_folders_does_not_matter(tmp_path):
+    for name in ("Ana", "Bo/version 2"):
+        folder = tmp_path / "Assignment 1" / name
+        folder.mkdir(parents=True)
+        (folder / "x.ipynb").write_bytes(notebook_of(name))
+    for name in ("Assignment 1/Cy", "Assignment 1/.git/objects"):
+        (tmp_path / name).mkdir(parents=True)
+    found = {s.student: s for s in submissions.find(tmp_path)}
+    assert list(found) == ["Ana", "Bo", "Cy"]
+    assert b"Bo" in found["Bo"].content
+    assert "no notebook" in found["Cy"].problem
+
+
+def test_the_folder_of_one_student_is_none_around_all(tmp_path):
+    for name in ("work", "helpers", "data", ".git/objects"):
+        (tmp_path / "anna" / name).mkdir(parents=True)
+    (tmp_path / "anna/work/x.ipynb").write_bytes(notebook_of("1"))
+    [found] = submissions.find(tmp_path)
+    assert (found.student, found.name) == ("anna", "x.ipynb")
+
+
+def test_no_student_has_the_name_of_the_reference(tmp_path):
+    (tmp_path / f"{kept.REFERENCE}.ipynb").write_bytes(notebook_of("1"))
+    with pytest.raises(ValueError, match="give it another name"):
+        submissions.find(tmp_path)
 
 
 def test_the_zip_of_a_single_student_and_of_loose_notebooks(tmp_path):

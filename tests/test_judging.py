@@ -157,6 +157,7 @@ def test_the_gradient_of_the_judge_is_the_numeric_one():
         ("forward", lambda *a: forward(*a, inside=False), 5, "under the root"),
         ("forward", lambda x, g, b, e: forward(x, 1, b, e), 5, "not multiplied by γ"),
         ("forward", lambda x, g, b, e: forward(x, g, 0, e), 5, "β is not added"),
+        ("forward", lambda x, g, b, e: forward(x, abs(g), b, e), 0, "other numbers"),
         (
             "forward",
             lambda x, g, b, e: forward(x, g, 0 * b, e, ddof=1),
@@ -187,6 +188,7 @@ def test_the_gradient_of_the_judge_is_the_numeric_one():
         ("backward", lambda *a: backward(*a)[0], 0, "three gradients"),
         ("backward", lambda dy, x, g, e: (dy, g, g), 0, "dx returns other numbers"),
         ("backward", lambda dy, x, g, e: None, 0, "returns nothing"),
+        ("backward", lambda dy, x, g, e: backward(dy, x, abs(g), e), 2, "dx returns"),
         (
             "moving",
             lambda old, new, momentum: update_moving(old, new, 1 - momentum),
@@ -206,6 +208,7 @@ def test_the_gradient_of_the_judge_is_the_numeric_one():
             1,
             "take its root",
         ),
+        ("inference", lambda x, g, *rest: inference(x, abs(g), *rest), 0, "other num"),
     ],
 )
 def test_a_mistake_costs_its_price_and_is_named(name, function, points, message):
@@ -433,6 +436,7 @@ def test_the_judge_scores_weights_as_keras_does(normalized):
 
 # --- Q2.5 ----------------------------------------------------------------------------
 
+GUESSED = [0.098, 0.1135, 0.1028]  # each with one digit for all images
 PLAIN, NORMALIZED = [0.8967, 0.8965, 0.8949], [0.9312, 0.9311, 0.9293]
 
 
@@ -495,6 +499,8 @@ def test_the_interval_of_the_judge_is_that_of_the_claims():
             "the other way",
         ),
         ({"again": {"plain": 0.85, "batch_norm": 0.9312}}, 0, "your table says 0.8967"),
+        ({"plain": GUESSED, "normalized": GUESSED[::-1]}, 0, "than guessing in seed 0"),
+        ({"plain": GUESSED}, 12, ""),  # one network alone may diverge
         ({"again": {}}, 0, "could not be trained again"),
         (
             {"again": {"plain": "train stopped with OSError", "batch_norm": 0.9}},
@@ -617,6 +623,17 @@ def test_updates_are_equal_or_follow_from_epochs():
             "at equal epochs, batch 16 makes 2,048 updates, not 512",
         ),
         (lambda row: row | {"accuracy": 100 * row["accuracy"]}, 8, "not per cent"),
+        (lambda row: row | {"accuracy": 0.098}, 0, "than guessing in the sweep (0.135"),
+        (lambda row: row | {"accuracy": 9.8}, 0, "than guessing in the sweep (0.135"),
+        (
+            lambda row: (
+                row | {"accuracy": row["batch_size"] / 5000}
+                if row["network"] == "plain"
+                else row
+            ),
+            10,
+            "",
+        ),
         (lambda row: row if row["batch_size"] != 256 else None, 0, "lacks 4 of its 12"),
         (lambda row: None, 0, "no column"),
     ],
@@ -681,15 +698,51 @@ def test_a_network_that_is_none_is_not_scored(change):
         networks.accuracy(network, images, labels)
 
 
+UNTRAINED = "train returns a network that was not trained"
+
+
+def trained_again(train, build_=build, normalized=True):
+    """Return what is scored of a `train` that is asked for one network, or why not."""
+    answers = asked(asking.trained(train, build_), [[normalized, 5]])
+    return tables.again(answers, [tables.ARMS[normalized]], lambda _: 0.9)
+
+
+def says_one_digit(normalized, seed):
+    """Train nothing: the last layer names a digit, whatever the image is."""
+    network = asking.seeded(build)(normalized, seed)
+    network.layers[-1].set_weights([np.zeros((128, 10)), np.eye(10)[3] / 2])
+    return network, {}
+
+
+def fitted(normalized, seed):
+    network = asking.seeded(build)(normalized, seed)
+    network.compile("sgd", "sparse_categorical_crossentropy")
+    rng = np.random.default_rng(0)
+    network.fit(rng.random((8, 28, 28)), rng.integers(0, 10, 8), verbose=0)
+    return [network, {}]
+
+
+@pytest.mark.parametrize("normalized", [False, True])
+def test_a_network_with_the_kernels_it_was_built_with_was_not_trained(normalized):
+    [arm] = [tables.ARMS[normalized]]
+    assert trained_again(says_one_digit, normalized=normalized) == {arm: UNTRAINED}
+    assert trained_again(fitted, normalized=normalized) == {arm: 0.9}
+
+
+@pytest.mark.parametrize("build_", [None, lambda: 1, lambda n: object(), fitted])
+def test_a_build_that_does_not_answer_costs_no_training(build_):
+    assert trained_again(fitted, build_) == {"batch_norm": 0.9}
+
+
 def test_a_network_that_was_not_trained_confirms_nothing():
     keras.utils.set_random_seed(0)
     network, images = build(True), np.random.default_rng(0).random((8, 28, 28))
     new = over_the_wire(network)
     network(images, training=True)
     used = over_the_wire(network)
-    scored = tables.again([{"value": new}], ["batch_norm"], lambda _: 0.9)
-    assert scored == {"batch_norm": "train returns a network that was not trained"}
-    scored = tables.again([{"value": used}], ["batch_norm"], lambda _: 0.9)
+    scored = tables.again([{"value": [new, None]}], ["batch_norm"], lambda _: 0.9)
+    assert scored == {"batch_norm": UNTRAINED}
+    scored = tables.again([{"value": [used, None]}], ["batch_norm"], lambda _: 0.9)
     assert scored == {"batch_norm": 0.9}
     assert networks.untouched(new)
     assert not networks.untouched(used)
@@ -700,7 +753,7 @@ def test_a_network_that_was_not_trained_confirms_nothing():
 def test_a_train_that_ignores_which_network_is_asked_for_is_named():
     network = build(True)
     network(np.random.default_rng(0).random((8, 28, 28)), training=True)
-    answers = [{"value": over_the_wire(network)}] * 2
+    answers = [{"value": over_the_wire([network, None])}] * 2
     scored = tables.again(answers, tables.ARMS, lambda _: 0.9)
     assert scored == {
         "plain": "train returns the other network for plain",

@@ -406,6 +406,27 @@ def test_an_environment_whose_python_is_gone_is_made_anew(house):
 
 
 @MAKE
+def test_a_linked_environment_that_is_too_old_is_not_cleared(house):
+    """It is another checkout's. No Python here installs: each notes what it is told."""
+    (house / ".venv").rename(house / "theirs")
+    (house / ".venv").symlink_to("theirs")
+    os.utime(house / "theirs" / ".ready", (1, 1))
+    python = house / "python"
+    python.write_text('#!/bin/sh\n[ "$1" = -c ] || echo "$@" >> called\n')
+    python.chmod(0o755)
+    (house / "theirs" / "bin" / "python").unlink()
+    (house / "theirs" / "bin" / "python").symlink_to(python)
+    command = ["make", ".venv", f"PYTHON={python}"]
+    ended = subprocess.run(command, cwd=house, capture_output=True, text=True)
+    assert ended.returncode
+    assert ".venv is a link to an environment that lacks what is required: remove" in (
+        ended.stdout
+    )
+    assert not (house / "called").exists()
+    assert (house / "theirs" / ".ready").stat().st_mtime == 1
+
+
+@MAKE
 def test_commands_speak_utf_8_whatever_the_terminal(house):
     (house / "Makefile").open("a").write("speak:\n\t@$(PYTHON) -c \"print('γ')\"\n")
     spoken = subprocess.run(

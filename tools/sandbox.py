@@ -67,6 +67,7 @@ class Limits:
     disk: int = 256 * 2**20  # bytes of the writable folder, which is in memory
     processes: int = 512  # and threads
     line: int = 64 * 2**20  # bytes that the worker may say at once
+    answer: int = 24 * 2**20  # of an answer: four times what four networks take
     said: int = 256 * 2**20  # and in all
 
 
@@ -139,7 +140,7 @@ def run(
         ending = Ending()
         try:
             _send(process, first)
-            for line in _lines(process, limits):
+            for line in _lines(process, limits, ending):
                 _listen(line, ending, process, calls, hear)
                 if ending.done or ending.why:
                     break
@@ -202,10 +203,12 @@ def _send(process: subprocess.Popen, text: str) -> None:
         pipe.flush()
 
 
-def _lines(process: subprocess.Popen, limits: Limits) -> Iterator[bytes]:
+def _lines(
+    process: subprocess.Popen, limits: Limits, ending: Ending
+) -> Iterator[bytes]:
     _, pipe = _pipes(process)
     left = limits.said
-    while line := pipe.readline(limits.line):
+    while line := pipe.readline(limits.answer if ending.asked else limits.line):
         left -= len(line)
         if left < 0 or not line.endswith(b"\n"):
             raise ValueError("it said more than is read")

@@ -7,18 +7,19 @@ import unicodedata
 import warnings
 import zipfile
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import nbformat
 from nbformat import NotebookNode
 
-from tools import assignment, notebooks
+from tools import assignment, kept, notebooks
 
 LARGEST = 50 * 2**20  # bytes of a notebook
 CELLS = 2_000  # of a notebook
 MANY = 10  # notebooks of a student that are looked at
 IGNORED = ("__MACOSX", ".ipynb_checkpoints")
+HANDED_OUT = {"helpers", "data"}  # folders that are no students
 EMPTY = ".folder"  # stands for a folder itself: a student without any file is seen
 HEADING = re.compile(r"^#+ .*$", re.MULTILINE)
 
@@ -50,34 +51,40 @@ def find(place: Path, edition: NotebookNode | None = None) -> list[Submission]:
 
     Parameters
     ----------
-    place : a folder with a folder a student, or a zip of one. Of several notebooks in
-        a student's folder, the one changed last counts; a notebook in no folder is a
-        student of its name. Links are not followed.
+    place : a folder with a folder a student, or a zip of one; one more folder around
+        them all does not matter. Of several notebooks in a student's folder, the one
+        changed last counts; a notebook in no folder is a student of its name. Links
+        are not followed.
     edition : the notebook that was handed out: one that is still like it counts only
         where there is no other.
 
     Raises
     ------
     ValueError
-        If it is neither, or holds no student's folder.
+        If it is neither, or holds no student's folder, or one with our own name.
     """
     if place.is_dir():
         files = list(_in_folder(place))
     elif zipfile.is_zipfile(place):
-        files = _below_common(list(_in_zip(place)))
+        files = list(_in_zip(place))
     else:
         raise ValueError(
             f"{place.name or place} is neither a folder nor a zip: name the folder "
             "that holds one folder a student, as in SUBMISSIONS=handed_in"
         )
     by_student: dict[str, list[_File]] = {}
-    for file in files:
+    for file in _below_common(files):
         if len(file.path.parts) > 1:
             by_student.setdefault(file.path.parts[0], []).append(file)
     if not by_student:
         raise ValueError(
             f"{place.name} holds no submissions: put each student's notebook into a "
             "folder of the student's name"
+        )
+    if kept.REFERENCE in by_student:
+        raise ValueError(
+            f"{place.name} has a student called “{kept.REFERENCE}”, as our own results "
+            "are: give it another name"
         )
     empty = _sources(nbformat.writes(edition).encode()) if edition else None
     return [_chosen(name, by_student[name], empty) for name in sorted(by_student)]
@@ -124,17 +131,19 @@ def _is_notebook(path: PurePosixPath) -> bool:
 
 def _in_folder(place: Path) -> Iterator[_File]:
     for folder in sorted(place.iterdir()):
-        if folder.name in IGNORED or folder.name.startswith("."):
-            continue
-        if folder.is_symlink():
+        if _passed_over(folder.name) or folder.is_symlink():
             continue
         if folder.is_file():
             stat, path = folder.stat(), _alone(PurePosixPath(_name(folder.name)))
             if path:
                 yield _File(path, stat.st_mtime, stat.st_size, folder.read_bytes)
             continue
-        yield _File(PurePosixPath(_name(folder.name), EMPTY), 0.0, 0, bytes)
         yield from _below(folder, PurePosixPath(_name(folder.name)))
+
+
+def _passed_over(name: str) -> bool:
+    """Whether a file or folder is a system's own, and no student's."""
+    return name in IGNORED or name.startswith(".")
 
 
 def _alone(path: PurePosixPath) -> PurePosixPath | None:
@@ -143,11 +152,12 @@ def _alone(path: PurePosixPath) -> PurePosixPath | None:
 
 
 def _below(folder: Path, path: PurePosixPath) -> Iterator[_File]:
+    yield _File(path / EMPTY, 0.0, 0, bytes)
     for entry in folder.iterdir():
         if entry.is_symlink():
             continue
         if entry.is_dir():
-            yield from _below(entry, path / entry.name)
+            yield from _below(entry, path / _name(entry.name))
         elif entry.is_file():
             stat = entry.stat()
             yield _File(
@@ -189,16 +199,15 @@ def _in_zip(place: Path) -> Iterator[_File]:
 
 def _below_common(files: list[_File]) -> list[_File]:
     """Leave out a folder around all students' folders, as some archives have it."""
-    nested = [f.path.parts for f in files if len(f.path.parts) > 2]
     tops = {file.path.parts[0] for file in files}
-    # One student's folder may hold `helpers/` and `data/`, beside the notebook.
+    inner = [
+        f for f in files if len(f.path.parts) > 1 and not _passed_over(f.path.parts[1])
+    ]
+    folders = {f.path.parts[1] for f in inner if len(f.path.parts) > 2}
+    # One student's folder may hold what was handed out, the notebook beside it or not.
     owned = any(len(f.path.parts) == 2 and _is_notebook(f.path) for f in files)
-    if len(tops) == 1 and len({parts[1] for parts in nested}) > 1 and not owned:
-        inner = [file for file in files if len(file.path.parts) > 1]
-        return [
-            _File(PurePosixPath(*f.path.parts[1:]), f.changed, f.size, f.read)
-            for f in inner
-        ]
+    if len(tops) == 1 and len(folders - HANDED_OUT) > 1 and not owned:
+        return [replace(f, path=PurePosixPath(*f.path.parts[1:])) for f in inner]
     return files
 
 
