@@ -609,7 +609,7 @@ def test_a_folder_around_all_folders_does_not_matter(tmp_path):
 def test_the_folder_of_one_student_is_none_around_all(tmp_path):
     for name in ("work", "helpers", "data", ".git/objects"):
         (tmp_path / "anna" / name).mkdir(parents=True)
-    (tmp_path / "anna/work/x.ipynb").write_bytes(notebook_of("1"))
+    (tmp_path / "anna" / "work" / "x.ipynb").write_bytes(notebook_of("1"))
     [found] = submissions.find(tmp_path)
     assert (found.student, found.name) == ("anna", "x.ipynb")
 
