@@ -360,7 +360,7 @@ def test_claims_are_found_by_word_verdict_and_question(tmp_path):
     index.write_text(html, encoding="utf-8")
     assert "MathJax" not in html
     soup = BeautifulSoup(html, "html.parser")
-    found = headlines.conclusion(everything[-1].nb)
+    found = headlines.conclusion(everything[NAMES.index(headlines.LAST)].nb)
     assert soup.select_one("h1 + .found").get_text(strip=True) == found
     assert soup.select_one(".found + .note a[href='#questions']")
     assert soup.select_one("h2#questions + .text table")
