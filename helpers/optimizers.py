@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from helpers import quiet  # noqa: F401, I001  # isort: skip
 import keras
 from keras.optimizers import Optimizer
+from keras.optimizers.schedules import LearningRateSchedule
 
 Choice: TypeAlias = str | Optimizer | Callable[[], Optimizer]
 
@@ -141,7 +142,8 @@ def _kind(optimizer: Optimizer) -> str | None:
         twin = copy(optimizer)
     except ValueError:
         return None
-    if not all(is_keras(type(o)) for o in contents(twin) if isinstance(o, Optimizer)):
+    shown = Optimizer | LearningRateSchedule  # Keras' own, by their configuration
+    if not all(is_keras(type(o)) for o in contents(twin) if isinstance(o, shown)):
         return None
     if rate_of(twin) is not None:
         twin.learning_rate = 0.0
@@ -158,7 +160,7 @@ def _state(thing: Any) -> dict[str, Any]:
 
 
 def _text(value: Any) -> Any:
-    if isinstance(value, Optimizer | keras.optimizers.schedules.LearningRateSchedule):
+    if isinstance(value, Optimizer | LearningRateSchedule):
         return _state(value)
     if isinstance(value, list | tuple):
         return [_text(part) for part in value]

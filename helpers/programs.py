@@ -7,13 +7,14 @@ starting weights of a network. This module alone knows about XLA.
 """
 
 import json
+import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary, WeakSet, ref
+from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary, ref
 
 from helpers import quiet  # noqa: F401, I001  # isort: skip
 import keras
@@ -30,9 +31,12 @@ Weights = list[np.ndarray]
 AT_A_TIME = 2_500  # images scored: the activations of a large split need little memory
 KEPT = 200e6  # bytes of programs' variables, and of starting weights: the oldest go
 
+_alone = threading.RLock()  # for what threads that train would share: seed and tables
 idle_programs: "OrderedDict[Program, None]" = OrderedDict()  # the longest idle first
 starting_weights: OrderedDict[str, dict[int, Weights]] = OrderedDict()
 _built: WeakSet[keras.Layer] = WeakSet()  # models among them
+# By identity, for `==` of variables compares their values.
+_variables: "WeakValueDictionary[int, keras.Variable]" = WeakValueDictionary()
 _inferences: "WeakKeyDictionary[keras.Model, Inference]" = WeakKeyDictionary()
 
 
@@ -78,7 +82,7 @@ class Inference:
         handles = {id(handle) for handle, _ in _changes()}
         positions = {
             position
-            for position, variable in enumerate(model.variables)
+            for position, variable in enumerate(_state(model))
             if id(variable.value.handle) in handles
         }
         self.changes = (self.changes or set()) | positions
@@ -107,10 +111,14 @@ class Network:
     def __init__(self, build: Builder, train: Images, seed: int):
         self.build, self.train = build, train
         self._builds, self._known = 0, False
+        self.architecture: str | object | None = None
+        self._echo: tuple[Weights, np.ndarray] | None = None
         self._model: keras.Model | None = self._build(seed)
-        start = _values(self._model)
+        start = _values(_state(self._model))
         self.output_shape = _output_shape(self._model, train.images)
         layers, self.architecture = _describe(self._model)
+        if layers is None:  # no text tells what else than weights seeds might change
+            self._echo = start, self._logits(self._model)
         if layers is None:  # nobody else's weights or program will do
             self.starts = {seed: start}
             return
@@ -124,7 +132,7 @@ class Network:
     def draw(self, seed: int) -> None:
         """Keep the weights that a model built from a seed starts with."""
         if seed not in self.starts:
-            self.starts[seed] = _values(self._build(seed))
+            self.starts[seed] = _values(_state(self._build(seed)))
 
     def check(self) -> None:
         """Refuse a builder whose models are not each a new one."""
@@ -138,9 +146,22 @@ class Network:
         return self._build(0) if model is None else model
 
     def _build(self, seed: int) -> keras.Model:
-        keras.utils.set_random_seed(seed)
-        model = self.build()
+        with _alone:  # or another thread's seed would come between
+            keras.utils.set_random_seed(seed)
+            model = self.build()
+            self._admit(model)
         self._builds += 1
+        if self.architecture is not None and not self._is_alike(model):
+            raise ValueError(
+                "a builder's models differ by the seed in more than their variables, "
+                "as in a constant, a slope or a width that it draws: let it draw from "
+                "a generator of its own, as np.random.default_rng(0), or keep what it "
+                "draws in a weight of a layer, add_weight(trainable=False)"
+            )
+        return model
+
+    def _admit(self, model: keras.Model) -> None:
+        """Create its variables; refuse it if any belong to another model."""
         if model in _built:
             raise ValueError(
                 "a builder returned the same model twice: it must build a new one "
@@ -154,13 +175,39 @@ class Network:
                     "layer each time, or freeze it with `trainable = False`"
                 )
         _built.update(layers_of(model))
-        if model.built:
-            return model
-        if isinstance(model, keras.Sequential):
+        if not model.built and isinstance(model, keras.Sequential):
             model.build((None, *self.train.images.shape[1:]))
-        else:  # what a class does in its call is known by calling it
+        elif not model.built:  # what a class does in its call is known by calling it
             model(self.train.images[:1], training=False)
-        return model
+        for variable in model.variables:
+            if _variables.get(id(variable)) is variable and _is_changed(variable):
+                raise ValueError(
+                    f"a builder put one variable, {variable.path}, into two models, so "
+                    "that the training of one would change the other: let it make a "
+                    "new variable each time, by a layer's add_weight or a "
+                    "keras.random.SeedGenerator of its own"
+                )
+        _variables.update((id(variable), variable) for variable in model.variables)
+
+    def _is_alike(self, model: keras.Model) -> bool:
+        """Whether a model does what the first would with the same variables."""
+        if self._echo is None:
+            return _describe(model)[1] == self.architecture
+        weights, logits = self._echo
+        own = _values(_state(model))
+        if [array.shape for array in own] != [array.shape for array in weights]:
+            return False
+        _assign(_state(model), weights)
+        found = self._logits(model)
+        _assign(_state(model), own)
+        return np.allclose(found, logits, rtol=1e-4, atol=1e-5, equal_nan=True)
+
+    def _logits(self, model: keras.Model) -> np.ndarray:
+        """Logits of two images; the model's variables stay as they are."""
+        own = _values(_state(model))
+        logits = model(self.train.images[:2], training=False)
+        _assign(_state(model), own)
+        return keras.ops.convert_to_numpy(logits).astype(np.float32, copy=False)
 
 
 @dataclass(frozen=True)
@@ -197,7 +244,7 @@ class Program:
         for variable in model.trainable_variables:
             variable.assign(tf.fill(variable.shape, tf.cast(np.nan, variable.dtype)))
         self.optimizer = self._new_optimizer()
-        self.optimizer_start = _values(self.optimizer)
+        self.optimizer_start = _values(self.optimizer.variables)
         self.copies_weights = any(map(_holds_nan, self.optimizer_start))
         known = {id(v) for v in [*model.trainable_variables, *self.optimizer.variables]}
         for part in optimizers.contents(self.optimizer):
@@ -213,7 +260,9 @@ class Program:
                 )
         finalizes = optimizers.finalizes(self.optimizer)
         self.finals = model.trainable_variables if finalizes else []
-        self.state = list(model.non_trainable_variables)
+        self.variables = _state(model)
+        trained = {id(variable) for variable in model.trainable_variables}
+        self.state = [v for v in self.variables if id(v) not in trained]
         self.loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         # XLA's convolutions lose their threads inside a loop: there each update is a
         # program of its own, which was measured to be many times faster.
@@ -281,9 +330,9 @@ class Program:
 
     def restart(self, start: Weights, rate: float | None) -> None:
         """Set weights and optimizer to what a newly built model would start with."""
-        _assign(self.model.variables, start)
+        _assign(self.variables, start)
         if self.copies_weights:
-            self.optimizer_start = _values(self._new_optimizer())
+            self.optimizer_start = _values(self._new_optimizer().variables)
         _assign(self.optimizer.variables, self.optimizer_start)
         if rate is not None:
             self.optimizer.learning_rate = rate
@@ -298,8 +347,7 @@ class Program:
         """Measure the model as if training ended here, and go on as if it had not."""
         state = self.state
         if not probed and self.inference.changes is not None:  # often none: it is quick
-            variables = self.model.variables
-            state = [variables[position] for position in self.inference.changes]
+            state = [self.variables[position] for position in self.inference.changes]
         changing = [*state, *self.finals]
         before = [variable.numpy() for variable in changing]
         self.finish()
@@ -354,8 +402,8 @@ class Program:
     def _check(self) -> None:
         """Refuse the update that is being traced if it could not be trained truly."""
         nodes = _nodes()
-        known = [*self.model.variables, *self.model.metrics_variables]
-        self.refusal = _refusal(self.model, [*known, *self.optimizer.variables], nodes)
+        known = [*self.variables, *self.optimizer.variables]
+        self.refusal = _refusal(self.model, known, nodes)
         if self.refusal:
             raise ValueError(self.refusal)
         # Shapes that depend on values: XLA fills them up, and may count what it added.
@@ -389,17 +437,19 @@ def take(network: Network, recipe: Recipe, decays: bool) -> Program:
         recipe.kind,
         decays,
     )
-    for program in reversed(idle_programs):
-        if program.kind == kind:
-            del idle_programs[program]
-            return program
+    with _alone:
+        for program in reversed(idle_programs):
+            if program.kind == kind:
+                del idle_programs[program]
+                return program
     return Program(kind, network.new_model(), recipe.make)
 
 
 def give_back(program: Program) -> None:
     """Keep a program for the next network that can use it."""
     if program.kind.is_public:
-        idle_programs[program] = None
+        with _alone:
+            idle_programs[program] = None
 
 
 def forget_the_oldest() -> None:
@@ -408,10 +458,11 @@ def forget_the_oldest() -> None:
         (idle_programs, _size_of_program),
         (starting_weights, _size_of_starts),
     ):
-        sizes = [size(*item) for item in table.items()]
-        for excess in np.cumsum(sizes[::-1])[::-1] > KEPT:
-            if excess:
-                table.popitem(last=False)
+        with _alone:
+            sizes = [size(*item) for item in table.items()]
+            for excess in np.cumsum(sizes[::-1])[::-1] > KEPT:
+                if excess:
+                    table.popitem(last=False)
 
 
 def _size_of_program(program: Program, _: None) -> int:
@@ -438,9 +489,12 @@ def _describe(model: keras.Model) -> tuple[str | None, str | object]:
     nothing = None, object()
     operations = operations_of(model)
     for operation in operations:
-        held = list(vars(operation).values())
-        parts = [operation, *(part for part in held if callable(part))]
-        hidden = any(map(_is_constant, keras.tree.flatten(held)))
+        held = keras.tree.flatten(list(vars(operation).values()))
+        calls = [node.arguments for node in operation._inbound_nodes]
+        # What an operation is called with, as the function in `keras.ops.map(f, x)`.
+        given = keras.tree.flatten([[call.args, call.kwargs] for call in calls])
+        parts = [operation, *(part for part in [*held, *given] if callable(part))]
+        hidden = any(map(_is_constant, held))
         if hidden or not all(map(is_keras, parts)):
             return nothing
     try:
@@ -480,7 +534,8 @@ def _anonymous(config: Any, names: dict[str, int], initializers: bool) -> Any:
         return config
     found = {}
     for key, value in config.items():
-        if key.endswith("_initializer") and not initializers:
+        # A seed moves starting weights, and the state of generators, alone.
+        if (key.endswith("_initializer") or key == "seed") and not initializers:
             continue
         if key == "dtype":  # its policy has a name too
             found[key] = value
@@ -543,6 +598,16 @@ def _refusal(
     )
 
 
+def _state(model: keras.Model) -> list[keras.Variable]:
+    """Return the variables of a model and of metrics that its layers hold."""
+    return [*model.variables, *model.metrics_variables]
+
+
+def _is_changed(variable: keras.Variable) -> bool:
+    """Whether training changes it; `trainable` holds where its layers are frozen."""
+    return variable.trainable or "seed" in variable.name
+
+
 def _is_trained(layer: keras.Layer) -> bool:
     """Whether training changes its weights, or where its random numbers stand."""
     draws = any("seed" in variable.name for variable in layer.variables)
@@ -557,12 +622,19 @@ def _is_convolutional(model: keras.Model) -> bool:
 def _output_shape(model: keras.Model, images: tf.Tensor) -> tuple:
     if not getattr(model, "outputs", None):  # of a class
         whole = keras.KerasTensor((None, *images.shape[1:]), images.dtype.name)
-        return model.compute_output_spec(whole).shape
+        try:
+            return model.compute_output_spec(whole).shape
+        except Exception as error:  # whatever its call makes of a symbolic tensor
+            raise ValueError(
+                f"the model {type(model).__name__} cannot be compiled: its call takes "
+                "numbers out of a tensor, or its number of images, as `if`, `float`, "
+                "`len` and `x.shape[0]` do: use keras.ops, with -1 in a reshape"
+            ) from error
     return model.outputs[0].shape
 
 
-def _values(owner: keras.Model | keras.optimizers.Optimizer) -> Weights:
-    return [variable.numpy() for variable in owner.variables]
+def _values(variables: Sequence[keras.Variable]) -> Weights:
+    return [variable.numpy() for variable in variables]
 
 
 def _assign(variables: Sequence[keras.Variable], values: Weights) -> None:

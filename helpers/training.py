@@ -265,6 +265,11 @@ def _study(
     """Run all settings; every argument is checked before the first is trained."""
     if not builders:
         raise ValueError("there is no model to train: give at least one builder")
+    if tf.config.functions_run_eagerly() or not tf.executing_eagerly():
+        raise ValueError(
+            "TensorFlow compiles nothing here: call tf.config.run_functions_eagerly"
+            "(False), and train outside of any tf.Graph"
+        )
     seeds = _checked_seeds(seeds)
     _check_images(dataset)
     plans = [Setting.of(**setting).plan(len(dataset.train)) for setting in settings]

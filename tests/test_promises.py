@@ -1,5 +1,6 @@
 """The trainer keeps Keras' promises: it trains as a plain loop of Keras' own steps."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
@@ -630,3 +631,144 @@ def test_a_policy_shares_no_program_with_another(policy):
     again, *_ = train(network())
     assert list(singles["validation_loss"]) == list(again["validation_loss"])
     assert list(singles["validation_loss"]) != list(halves["validation_loss"])
+
+
+class Projection(keras.layers.Layer):
+    """Projects by an array that it draws, which is no variable."""
+
+    def __init__(self):
+        super().__init__()
+        self.matrix = np.random.normal(size=(8, 8)).astype("float32")
+
+    def call(self, images):
+        return keras.ops.tanh(images @ self.matrix)
+
+
+DRAWN = {
+    "array": (Projection,),
+    "slope": (lambda: keras.layers.LeakyReLU(float(np.random.rand())),),
+    "width": (lambda: keras.layers.Dense(int(np.random.randint(3, 500))),),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_builder_that_draws_more_than_variables_is_refused(name):
+    with pytest.raises(ValueError, match="differ by the seed in more than their var"):
+        train(network(*DRAWN[name]), seeds=[1, 2])
+
+
+def test_a_layer_that_draws_the_same_for_every_seed_is_trained():
+    class Fixed(Projection):
+        def __init__(self):
+            super().__init__()
+            generator = np.random.default_rng(0)
+            self.matrix = generator.normal(size=(8, 8)).astype("float32")
+
+    assert len(train(network(Fixed), seeds=[1, 2], measure_every="end")[0]) == 2
+
+
+@pytest.mark.parametrize("kind", ["variable", "generator"])
+def test_a_variable_in_two_models_is_refused(kind):
+    made = keras.Variable(1.0), keras.random.SeedGenerator(3)
+    held = made[kind == "generator"]
+
+    class Shares(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.held = held
+
+        def call(self, images):
+            return images * held if kind == "variable" else images
+
+    with pytest.raises(ValueError, match="put one variable, .*, into two models"):
+        train(network(Shares), seeds=[1, 2])
+
+
+class Centred(keras.layers.Layer):
+    """Takes off the mean of all that it has seen in training, which a metric keeps."""
+
+    def __init__(self):
+        super().__init__()
+        self.mean = keras.metrics.Mean()
+
+    def call(self, images, training=False):
+        if training:
+            self.mean.update_state(images)
+        return images - self.mean.result()
+
+
+def test_a_metric_that_decides_something_starts_afresh():
+    make = partial(keras.optimizers.SGD, 0.1)
+    assert_equal_to_plain_loop(network(Centred), make)
+
+
+def maps(factor):
+    """Make a builder whose model maps a function, which no text shows."""
+
+    def build():
+        def scale(row):
+            return factor * row
+
+        images = keras.Input((4, 4))
+        hidden = keras.layers.Dense(8)(keras.layers.Flatten()(images))
+        hidden = keras.ops.map(scale, hidden)
+        return keras.Model(images, keras.layers.Dense(4)(hidden))
+
+    return build
+
+
+@pytest.mark.parametrize("factor", [1.0, 3.0])
+def test_functions_that_operations_are_called_with_share_no_program(factor):
+    assert_equal_to_plain_loop(maps(factor), partial(keras.optimizers.SGD, 0.1))
+
+
+def test_a_schedule_defined_again_is_the_one_used():
+    def warm(scale):
+        @keras.saving.register_keras_serializable("tests")
+        class Warm(keras.optimizers.schedules.LearningRateSchedule):
+            def __call__(self, step):
+                return scale * (1 + keras.ops.cast(step, "float32"))
+
+            def get_config(self):
+                return {}
+
+        return lambda: keras.optimizers.SGD(Warm())
+
+    for scale in (0.01, 0.05):
+        assert_equal_to_plain_loop(network(), warm(scale))
+
+
+class Branches(keras.Model):
+    """Decides in Python by the value of a tensor."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(4)
+
+    def call(self, images):
+        logits = self.dense(keras.ops.reshape(images, (-1, 16)))
+        return logits if keras.ops.mean(logits) > 0 else -logits
+
+
+def test_what_cannot_be_compiled_is_refused_by_a_sentence():
+    with pytest.raises(ValueError, match="the model Branches cannot be compiled"):
+        train(Branches)
+    tf.config.run_functions_eagerly(True)
+    try:
+        with pytest.raises(ValueError, match="run_functions_eagerly"):
+            train(network())
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
+def test_two_threads_may_train():
+    def losses(units):
+        network_of = {"m": network(keras.layers.ReLU, units=units)}
+        options = {"seeds": [1, 2, 3], "updates": 2, "batch_size": BATCH}
+        rows = training.train(network_of, TINY, measure_every="end", **options)
+        return rows.sort_values("seed")["test_loss"].tolist()
+
+    alone = [losses(units) for units in (9, 10)]
+    programs.clear()
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(losses, (9, 10))) == alone
