@@ -180,7 +180,8 @@ class Network:
         elif not model.built:  # what a class does in its call is known by calling it
             model(self.train.images[:1], training=False)
         for variable in model.variables:
-            if _variables.get(id(variable)) is variable and _is_changed(variable):
+            is_shared = _variables.get(id(variable)) is variable
+            if is_shared and _is_changed(variable):
                 raise ValueError(
                     f"a builder put one variable, {variable.path}, into two models, so "
                     "that the training of one would change the other: let it make a "
