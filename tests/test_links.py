@@ -129,17 +129,11 @@ def test_the_set_up_cell_clones_the_repository_once(address, empty):
         assert_works(set_up(empty, url), empty / "batch-normalization")
 
 
-def test_the_set_up_cell_knows_which_helpers_the_notebooks_import():
+def test_the_set_up_cell_looks_for_every_helper():
     source = next(iter(setup_cells(ROOT).values()))
     lines = re.findall(r'^HELPERS \+?= "(.*)"$', source, re.MULTILINE)
-    known = " ".join(lines).split()
-    imported = {"quiet"}
-    for path in notebooks.find(ROOT / "notebooks"):
-        for cell in notebooks.code_cells(notebooks.read(path)):
-            found = re.findall(r"^from helpers import ([\w, ]+)", cell.source, re.M)
-            found += re.findall(r"^from helpers\.(\w+) import", cell.source, re.M)
-            imported |= {name for names in found for name in re.findall(r"\w+", names)}
-    assert known == sorted(imported - {"noqa"})
+    modules = {path.stem for path in (ROOT / "helpers").glob("*.py")} - {"__init__"}
+    assert " ".join(lines).split() == sorted(modules)
 
 
 def test_without_git_the_set_up_cell_names_it_and_works_afterwards(address, empty):
