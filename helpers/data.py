@@ -159,9 +159,10 @@ def load_folder(
     """Load a folder of images with one sub-folder a class, such as Mini-ImageNet.
 
     `keras.utils.image_dataset_from_directory` reads the images (JPEG, PNG, BMP, GIF),
-    in colour; it passes over hidden sub-folders and files of other formats. Validation
-    and test images are stratified parts, the same in every call. All images are held
-    in memory, as float32.
+    in colour; it passes over hidden classes and files of other formats, and an image
+    with a hidden name, often a copy, is refused. Validation and test images are
+    stratified parts, the same in every call. All images are held in memory, as
+    float32.
 
     Parameters
     ----------
