@@ -4,6 +4,7 @@ Gradients and losses are those of training: batch normalization uses the statist
 of the images it is given. Nothing here but `reestimate` changes a model.
 """
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache, partial
@@ -50,8 +51,8 @@ def reestimate(model: keras.Model, images: np.ndarray, *, dropout: bool = True) 
     statistics = {id(variable) for norm in norms for variable in norm.variables}
     others = [
         (variable, variable.numpy())  # dropout counts what it draws
-        for variable in model.non_trainable_variables
-        if id(variable) not in statistics
+        for variable in model.variables  # spectral normalization changes kernels
+        if id(variable) not in statistics or variable.trainable
     ]
     with ExitStack() as stack:
         for norm in norms:
@@ -205,7 +206,7 @@ def activation_inputs(model: keras.Model, images: np.ndarray) -> np.ndarray:
     ValueError
         If the model has no hidden activation.
     """
-    return _inputs(model)(images).numpy().astype(np.float32, copy=False)
+    return _inputs(model, _made(model))(images).numpy().astype(np.float32, copy=False)
 
 
 def drift(levels: Sequence[np.ndarray]) -> float:
@@ -267,28 +268,44 @@ def _differentiate(model: keras.Model, weights, images, labels):
         )
         value = tf.reduce_mean(value)
     zeros = tf.UnconnectedGradients.ZERO
-    return value, tape.gradient(value, weights, unconnected_gradients=zeros)
+    gradients = tape.gradient(value, weights, unconnected_gradients=zeros)
+    return value, [tf.convert_to_tensor(g) for g in gradients]  # of embeddings too
 
 
 # A model in training is probed again and again: its compiled functions are kept.
 @lru_cache(maxsize=32)
-def _compiled(model: keras.Model) -> Callable:
+def _compiled(model: keras.Model, made: tuple) -> Callable:
     return tf.function(partial(_differentiate, model))
 
 
 def _slopes(model: keras.Model, images, labels) -> Callable:
     """Return what gives a batch's loss and gradients at any weights."""
     labels = np.asarray(labels)
-    return lambda weights: _compiled(model)(weights, images, labels)
+    made = _made(model)
+    return lambda weights: _compiled(model, made)(weights, images, labels)
+
+
+def _made(model: keras.Model) -> tuple:
+    """Return what may be set in a model that is there: it is compiled anew for it."""
+    plain = bool | int | float | str
+    trained = tuple(id(variable) for variable in model.trainable_variables)
+    return trained, tuple(
+        value if isinstance(value, plain) else id(value)
+        for part in operations_of(model)
+        for value in vars(part).values()
+        if isinstance(value, plain) or inspect.isfunction(value)
+    )
 
 
 @lru_cache(maxsize=32)
-def _inputs(model: keras.Model) -> Callable:
+def _inputs(model: keras.Model, made: tuple) -> Callable:
     @tf.function
     def inputs(images):
         seen: list[tuple] = []  # inputs and outputs of activations, in order
         with ExitStack() as stack:
             for part in operations_of(model):
+                if hasattr(part, "state_size"):  # of a recurrent layer, step by step
+                    continue
                 inside = vars(part).get("activation", keras.activations.linear)
                 if isinstance(part, ACTIVATIONS) or _is_activation(part):
                     stack.enter_context(_watched(part, "call", seen))

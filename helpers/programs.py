@@ -6,11 +6,13 @@ same layers and the same optimizer, however its weights are initialized; and so 
 starting weights of a network. This module alone knows about XLA.
 """
 
+import inspect
 import json
+import re
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -149,6 +151,11 @@ class Network:
         with _alone:  # or another thread's seed would come between
             keras.utils.set_random_seed(seed)
             model = self.build()
+            if not isinstance(model, keras.Model):
+                raise ValueError(
+                    f"a builder returned {model!r}, no keras.Model: let it end in "
+                    "`return model`"
+                )
             self._admit(model)
         self._builds += 1
         if self.architecture is not None and not self._is_alike(model):
@@ -169,10 +176,13 @@ class Network:
             )
         for layer in layers_of(model):
             if layer in _built and _is_trained(layer):
+                remedy = "or freeze it with `trainable = False`"
+                if not layer.trainable_variables:  # it is frozen, and draws
+                    remedy = "by keras.models.clone_model and set_weights, say"
                 raise ValueError(
                     f"a builder put one layer, {layer.name}, into two models, so that "
                     "the training of one would change the other: let it make a new "
-                    "layer each time, or freeze it with `trainable = False`"
+                    f"layer each time, {remedy}"
                 )
         _built.update(layers_of(model))
         if not model.built and isinstance(model, keras.Sequential):
@@ -316,10 +326,16 @@ class Program:
             )
             self._define(self._update, jit_compile=False)
             self._first_steps(train, shapes)
-        except ValueError:
-            if self.refusal is None:
-                raise
-            raise ValueError(self.refusal) from None  # without TensorFlow's trace
+        except (AttributeError, NotImplementedError, TypeError, ValueError) as error:
+            if self.refusal is not None:
+                raise ValueError(self.refusal) from None  # without TensorFlow's trace
+            raise ValueError(
+                f"one update of {type(self.model).__name__} {self.model.name!r} with "
+                f"{type(self.optimizer).__name__} cannot be compiled ({_said(error)}): "
+                "let the model take the images as they are and, like the optimizer "
+                "and its schedule, compute by keras.ops alone, with no `if`, `float` "
+                "or `numpy()` of a tensor"
+            ) from error
 
     def _first_steps(self, train: Images, shapes: Sequence[tuple[int, int]]) -> None:
         # A real step, not none: the first is slow, and `restart` undoes it.
@@ -378,7 +394,8 @@ class Program:
             if self.kind.decays:
                 self.optimizer.learning_rate.assign(rates[index])
             batch = batches[index]
-            total += self.update(tf.gather(images, batch), tf.gather(labels, batch))
+            loss = self.update(tf.gather(images, batch), tf.gather(labels, batch))
+            total += tf.cast(loss, tf.float32)  # it is of `keras.config.floatx()`
             index += 1
         return total
 
@@ -391,7 +408,8 @@ class Program:
                     [tf.reduce_sum(tf.cast(x, loss.dtype)) for x in self.model.losses]
                 )
             scaled = self.optimizer.scale_loss(loss)
-        self.optimizer.apply(tape.gradient(scaled, variables), variables)
+        gradients = tape.gradient(scaled, variables)
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return loss
 
     def _checked_update(self, images, labels):
@@ -408,7 +426,7 @@ class Program:
         if self.refusal:
             raise ValueError(self.refusal)
         # Shapes that depend on values: XLA fills them up, and may count what it added.
-        if any(node.op == "Where" for node in nodes):
+        if any(node.op.startswith(("Where", "Unique")) for node in nodes):
             raise _NotForXLA
 
     def score(self, split: Images) -> tuple[float, float]:
@@ -490,7 +508,7 @@ def _describe(model: keras.Model) -> tuple[str | None, str | object]:
     nothing = None, object()
     operations = operations_of(model)
     for operation in operations:
-        held = keras.tree.flatten(list(vars(operation).values()))
+        held = list(_leaves(vars(operation).values()))
         calls = [node.arguments for node in operation._inbound_nodes]
         # What an operation is called with, as the function in `keras.ops.map(f, x)`.
         given = keras.tree.flatten([[call.args, call.kwargs] for call in calls])
@@ -521,6 +539,17 @@ def _describe(model: keras.Model) -> tuple[str | None, str | object]:
     return full, bare
 
 
+def _leaves(values: Iterable[Any]) -> Iterator[Any]:
+    """Yield what lists and dictionaries hold, whose keys may have no order."""
+    for value in values:
+        if isinstance(value, Mapping):
+            yield from _leaves(value.values())
+        elif isinstance(value, list | tuple | set):
+            yield from _leaves(value)
+        else:
+            yield value
+
+
 def _is_constant(part: Any) -> bool:
     """Whether it is an array that no text shows, as `Normalization.adapt` leaves."""
     variable = isinstance(part, keras.Variable)
@@ -538,6 +567,8 @@ def _anonymous(config: Any, names: dict[str, int], initializers: bool) -> Any:
         # A seed moves starting weights, and the state of generators, alone.
         if (key.endswith("_initializer") or key == "seed") and not initializers:
             continue
+        if key == "compile_config":  # for `fit`, which is not used
+            continue
         if key == "dtype":  # its policy has a name too
             found[key] = value
             continue
@@ -554,6 +585,8 @@ def _anonymous(config: Any, names: dict[str, int], initializers: bool) -> Any:
 def _numbered(value: Any, names: dict[str, int]) -> Any:
     if isinstance(value, list | tuple):
         return [_numbered(part, names) for part in value]
+    if isinstance(value, dict):
+        return {key: _numbered(part, names) for key, part in value.items()}
     return names.get(value, value) if isinstance(value, str) else value
 
 
@@ -590,12 +623,14 @@ def _refusal(
     if not places:
         return None
     names = {layer.name for layer in layers_of(model)}
-    layers = [part for part in places[0].split("/") if part in names]
+    # A scope that is entered again is numbered.
+    parts = [(part, re.sub(r"_\d+$", "", part)) for part in places[0].split("/")]
+    layers = [name for pair in parts for name in pair if name in names]
     return (
-        f"the layer {layers[-1] if layers else places[0]} draws random numbers or "
-        "changes variables that are not its own, so that no seed would fix a run: let "
-        "it hold what it changes as attributes, a keras.random.SeedGenerator for what "
-        "it draws with keras.random"
+        f"the layer or optimizer {layers[-1] if layers else places[0]} draws random "
+        "numbers or changes variables that are not its own, so that no seed would fix "
+        "a run: let it hold what it changes as attributes, by add_weight and not as a "
+        "tf.Variable, and a keras.random.SeedGenerator for what it draws by keras.random"
     )
 
 
@@ -621,17 +656,35 @@ def _is_convolutional(model: keras.Model) -> bool:
 
 
 def _output_shape(model: keras.Model, images: tf.Tensor) -> tuple:
-    if not getattr(model, "outputs", None):  # of a class
+    if getattr(model, "outputs", None):
+        found = model.outputs
+    else:  # of a class
         whole = keras.KerasTensor((None, *images.shape[1:]), images.dtype.name)
+        hears = "training" in inspect.signature(model.call).parameters
+        mode = {"training": False} if hears else {}
         try:
-            return model.compute_output_spec(whole).shape
+            found = model.compute_output_spec(whole, **mode)
         except Exception as error:  # whatever its call makes of a symbolic tensor
             raise ValueError(
                 f"the model {type(model).__name__} cannot be compiled: its call takes "
                 "numbers out of a tensor, or its number of images, as `if`, `float`, "
                 "`len` and `x.shape[0]` do: use keras.ops, with -1 in a reshape"
             ) from error
-    return model.outputs[0].shape
+    outputs = keras.tree.flatten(found)
+    if len(outputs) != 1:
+        raise ValueError(
+            f"the model {type(model).__name__} returns {len(outputs)} tensors: let it "
+            "return the logits alone"
+        )
+    return outputs[0].shape
+
+
+def _said(error: Exception) -> str:
+    """Return what an error says, without the traces of Keras and TensorFlow."""
+    text = str(error)
+    bold = re.findall(r"\x1b\[1m(.*?)\x1b\[0m", text, re.DOTALL)  # as Keras prints it
+    text = bold[-1] if bold else re.split(r"\w+Error: ", text)[-1]
+    return " ".join(re.split(r"\.\s|\n\n", text.strip(), maxsplit=1)[0].split())
 
 
 def _values(variables: Sequence[keras.Variable]) -> Weights:

@@ -53,7 +53,14 @@ class Setting:
             if not isinstance(value, Integral) or value < 1:
                 raise ValueError(f"{name} must be a whole number from 1, not {value}")
         rate = self.learning_rate
-        if rate is not None and not 0 < rate < np.inf:
+        if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+            raise ValueError(
+                "learning_rate must be a number: give a schedule to the optimizer, as "
+                "in optimizer=keras.optimizers.SGD(schedule)"
+            )
+        if isinstance(rate, str | list | tuple) or (
+            rate is not None and not 0 < rate < np.inf
+        ):
             raise ValueError(f"learning_rate must be positive, not {rate}")
 
     @classmethod

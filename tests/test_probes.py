@@ -516,3 +516,83 @@ def test_probes_follow_the_weights(images, labels):
     first = probes.loss(model, images, labels)
     model.layers[-1].kernel.assign(100 * model.layers[-1].kernel)
     assert probes.loss(model, images, labels) > 1.5 * first
+
+
+class Placed(keras.layers.Layer):
+    """Adds to each row what it has learned of its place."""
+
+    def __init__(self):
+        super().__init__()
+        self.places = keras.layers.Embedding(3, 8)
+
+    def call(self, rows):
+        return rows + self.places(keras.ops.arange(3))
+
+
+def test_embeddings_may_be_moved_along_their_gradient(sequences):
+    model = keras.Sequential(
+        [keras.Input((3, 8)), Placed(), keras.layers.Flatten()]
+        + [keras.layers.Dense(3), keras.layers.Dense(2)]
+    )
+    labels = np.arange(len(sequences)) % 2
+    found = probes.along_gradient(model, sequences, labels, [0.0, 0.1])
+    assert found["loss"].iloc[0] == pytest.approx(
+        probes.loss(model, sequences, labels), rel=1e-6
+    )
+    assert np.isfinite(found["loss"]).all()
+    assert len(probes.covariate_shift(model, sequences, labels, 0.1)) == 1
+
+
+@pytest.mark.parametrize("change", ["rate", "frozen", "activation"])
+def test_probes_follow_what_is_set_in_a_layer(sequences, change):
+    free = {"center": False, "scale": False}
+    model = keras.Sequential(
+        [
+            keras.Input((3, 8)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(3),
+            keras.layers.BatchNormalization(**free),
+            keras.layers.Dropout(0.5),
+            keras.layers.Activation("relu"),
+            keras.layers.Dense(2),
+        ]
+    )
+    labels = np.arange(len(sequences)) % 2
+    before = probes.loss(model, sequences, labels)
+    if change == "rate":
+        model.layers[3].rate = 0.0
+    elif change == "frozen":
+        model.layers[2].trainable = False
+    else:
+        model.layers[4].activation = keras.activations.tanh
+    after = probes.loss(model, sequences, labels)
+    twin = keras.models.clone_model(model)
+    for mine, other in zip(twin.variables, model.variables, strict=True):
+        mine.assign(other)
+    assert after == pytest.approx(probes.loss(twin, sequences, labels), rel=1e-5)
+    assert after != before
+
+
+def test_a_recurrent_layers_own_activations_are_not_seen(sequences):
+    model = keras.Sequential(
+        [
+            keras.Input((3, 8)),
+            keras.layers.Dense(3, activation="relu"),
+            keras.layers.GRU(6),
+            keras.layers.Dense(2),
+        ]
+    )
+    assert probes.activation_inputs(model, sequences).shape == (len(sequences), 3, 3)
+
+
+def test_reestimating_leaves_spectrally_normalized_kernels(sequences):
+    model = keras.Sequential(
+        [
+            keras.Input((3, 8)),
+            keras.layers.SpectralNormalization(keras.layers.Dense(3)),
+            keras.layers.BatchNormalization(),
+        ]
+    )
+    before = model.layers[0].layer.kernel.numpy()
+    probes.reestimate(model, sequences)
+    np.testing.assert_array_equal(model.layers[0].layer.kernel.numpy(), before)

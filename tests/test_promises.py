@@ -69,7 +69,10 @@ def plain_loop(build, optimizer, *, seed=SEED, jit_compile=False):
                 loss += tf.reduce_sum(tf.cast(penalty, loss.dtype))
             scaled = optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, model.trainable_variables)
-        optimizer.apply(gradients, model.trainable_variables)
+        # As `fit` hands them over.
+        optimizer.apply_gradients(
+            zip(gradients, model.trainable_variables, strict=True)
+        )
 
     if jit_compile:
         step = tf.function(step, jit_compile=True)
@@ -375,7 +378,7 @@ HIDDEN = {
 
 @pytest.mark.parametrize("name", HIDDEN)
 def test_a_layer_whose_randomness_no_seed_fixes_is_refused_by_name(name):
-    with pytest.raises(ValueError, match=f"the layer .*{name.split()[0]}"):
+    with pytest.raises(ValueError, match=f"the layer or .*{name.split()[0]}"):
         train(network(HIDDEN[name]))
 
 
@@ -774,3 +777,237 @@ def test_two_threads_may_train():
     programs.clear()
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(losses, (9, 10))) == alone
+
+
+# --- as students write them ----------------------------------------------------------
+
+
+class Centring(keras.optimizers.SGD):
+    """Centres gradients where `fit` hands them over."""
+
+    def apply_gradients(self, grads_and_vars):
+        centred = [(g - keras.ops.mean(g), v) for g, v in grads_and_vars]
+        return super().apply_gradients(centred)
+
+
+def test_gradients_are_handed_over_as_fit_does():
+    assert_equal_to_plain_loop(network(), partial(Centring, 0.1), choice=Centring(0.1))
+    _, mine, _ = train(network(), optimizer=Centring(0.1))
+    _, plain, _ = train(network(), optimizer=keras.optimizers.SGD(0.1))
+    assert np.abs(mine[0] - plain[0]).max() > 1e-3
+
+
+def compiled(**how):
+    def build():
+        model = network()()
+        model.compile("sgd", **how)
+        return model
+
+    return build
+
+
+COMPILED = {
+    "plainly": {"loss": "mse"},
+    "with metrics": {
+        "loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        "metrics": ["accuracy"],
+    },
+    "with a function": {"loss": lambda labels, logits: keras.ops.mean(logits)},
+}
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_a_builder_may_compile_its_model_for_fit(name):
+    make = partial(keras.optimizers.Adam, 0.01)
+    assert_equal_to_plain_loop(compiled(**COMPILED[name]), make)
+
+
+class Keyed(keras.layers.Layer):
+    """Keeps layers under keys that have no order."""
+
+    def __init__(self):
+        super().__init__()
+        self.parts = {0: keras.layers.Dense(8), "last": keras.layers.Dense(8)}
+
+    def call(self, images):
+        return self.parts["last"](self.parts[0](images))
+
+
+def test_a_dictionary_of_layers_needs_no_order():
+    assert_equal_to_plain_loop(network(Keyed), partial(keras.optimizers.SGD, 0.1))
+
+
+class Strict(Subclassed):
+    """Must be told whether it trains."""
+
+    def call(self, images, training):
+        return super().call(images, training=training)
+
+
+def test_a_call_may_need_training():
+    assert_equal_to_plain_loop(Strict, partial(keras.optimizers.Adam, 0.01))
+
+
+class Pair(Subclassed):
+    def call(self, images):
+        logits = super().call(images)
+        return logits, keras.ops.sum(logits)
+
+
+def outputs(kind):
+    def build():
+        images = keras.Input((4, 4))
+        hidden = keras.layers.Dense(8)(keras.layers.Flatten()(images))
+        logits = keras.layers.Dense(4)(hidden)
+        both = {"list": [logits, hidden], "dict": {"logits": logits}}
+        return keras.Model(images, both[kind])
+
+    return build
+
+
+@pytest.mark.parametrize("build", [Pair, outputs("list")], ids=["class", "list"])
+def test_more_than_logits_is_refused(build):
+    with pytest.raises(ValueError, match="returns 2 tensors: let it return the logit"):
+        train(build)
+
+
+class Unique(keras.layers.Layer):
+    """Counts the different whole numbers in a batch."""
+
+    def call(self, images):
+        whole = tf.reshape(tf.round(tf.stop_gradient(images)), [-1])
+        return images + 0.01 * tf.reduce_sum(tf.ones_like(tf.unique(whole)[0]))
+
+
+def test_the_different_values_of_a_batch_are_counted_truly():
+    with pytest.warns(UserWarning, match="XLA cannot compile"):
+        assert_equal_to_plain_loop(network(Unique), partial(keras.optimizers.SGD, 0.1))
+
+
+def called(*names):
+    first, last = names
+    return lambda: keras.Sequential(
+        [
+            keras.Input((4, 4)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(8, activation="relu", name=first),
+            keras.layers.Dense(4, name=last),
+        ]
+    )
+
+
+def test_an_optimizer_that_reads_names_shares_no_program_with_other_names():
+    if not hasattr(keras.optimizers, "Muon"):
+        pytest.skip("this Keras has no such optimizer")
+    losses = []
+    for names in [("embedding", "out"), ("one", "two")]:
+        make = partial(keras.optimizers.Muon, 0.05)
+        common = {"seeds": [SEED], "updates": UPDATES, "batch_size": BATCH}
+        frame = training.train({"m": called(*names)}, TINY, optimizer=make(), **common)
+        model = plain_loop(called(*names), make())
+        logits = model(TINY.test.images, training=False)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        expected = float(loss(TINY.test.labels, logits))
+        assert frame["test_loss"].iloc[-1] == pytest.approx(expected, rel=1e-4)
+        losses.append(expected)
+    assert abs(losses[0] - losses[1]) > 1e-3
+
+
+class Warming(keras.optimizers.schedules.LearningRateSchedule):
+    """Decides in Python."""
+
+    def __call__(self, step):
+        return 0.1 if step > 3 else 0.01
+
+
+class Halving(keras.layers.Layer):
+    """Decides in Python, in training alone."""
+
+    def call(self, images, training=None):
+        if training and keras.ops.mean(images) > 0:
+            return images / 2
+        return images
+
+
+class Reading(keras.layers.Layer):
+    """Takes a number out of a tensor, in training alone."""
+
+    def call(self, images, training=None):
+        return images * float(images.numpy().mean()) if training else images
+
+
+def warming():
+    return keras.optimizers.SGD(Warming())
+
+
+def too_flat():
+    return keras.Sequential([keras.Input((16,)), keras.layers.Dense(4)])
+
+
+UNCOMPILED = {
+    "schedule": (network(), warming, "SGD"),
+    "branch": (network(Halving), "sgd", "Sequential"),
+    "number": (network(Reading), "sgd", "numpy"),
+    "images of another shape": (too_flat, "sgd", r"\(None, 16\)"),
+    "a dictionary": (outputs("dict"), "sgd", "structure"),
+}
+
+
+@pytest.mark.parametrize("name", UNCOMPILED)
+def test_an_update_that_cannot_be_compiled_is_refused_by_a_sentence(name):
+    build, optimizer, said = UNCOMPILED[name]
+    with pytest.raises(ValueError, match=said) as caught:
+        train(build, optimizer=optimizer)
+    message = str(caught.value)
+    assert "cannot be compiled" in message
+    assert "\n" not in message
+    assert "File" not in message
+
+
+def test_a_schedule_is_no_learning_rate():
+    schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 3, 0.5)
+    with pytest.raises(ValueError, match="give a schedule to the optimizer"):
+        train(lambda: pytest.fail("a model was built"), learning_rate=schedule)
+    for rate in ("0.1", [0.1]):
+        with pytest.raises(ValueError, match="learning_rate must be positive"):
+            train(lambda: pytest.fail("a model was built"), learning_rate=rate)
+
+
+def test_a_builder_must_return_a_model():
+    with pytest.raises(ValueError, match="returned None, no keras.Model"):
+        train(lambda: None)
+
+
+def test_the_loss_may_be_of_double_precision():
+    keras.config.set_floatx("float64")
+    try:
+        frame, *_ = train(network(), cosine_decay=True)
+    finally:
+        keras.config.set_floatx("float32")
+    assert np.isfinite(frame["test_loss"].iloc[-1])
+
+
+class OwnNorm(keras.layers.Layer):
+    """Keeps a moving average where Keras does not look."""
+
+    def build(self, shape):
+        self.mean = tf.Variable(tf.zeros(shape[-1:]), trainable=False)
+
+    def call(self, images, training=False):
+        if training:
+            self.mean.assign(0.9 * self.mean + 0.1 * tf.reduce_mean(images, 0))
+        return images - self.mean
+
+
+def test_a_variable_of_tensorflow_is_refused_by_its_layer_and_remedy():
+    with pytest.raises(ValueError, match=r"optimizer own_norm\w* draws .*add_weight"):
+        train(network(OwnNorm))
+
+
+def test_a_frozen_network_that_draws_is_not_told_to_be_frozen():
+    drawing = [keras.layers.Flatten(), keras.layers.Dropout(0.5)]
+    base = keras.Sequential([keras.Input((4, 4)), *drawing], name="base")
+    base.trainable = False
+    build = lambda: keras.Sequential([base, keras.layers.Dense(4)])  # noqa: E731
+    with pytest.raises(ValueError, match="one layer, base, .*clone_model"):
+        train(build, seeds=[1, 2])
