@@ -630,7 +630,7 @@ def _refusal(
         f"the layer or optimizer {layers[-1] if layers else places[0]} draws random "
         "numbers or changes variables that are not its own, so that no seed would fix "
         "a run: let it hold what it changes as attributes, by add_weight and not as a "
-        "tf.Variable, and a keras.random.SeedGenerator for what it draws by keras.random"
+        "tf.Variable, and a keras.random.SeedGenerator for keras.random"
     )
 
 
