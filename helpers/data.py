@@ -203,12 +203,13 @@ def load_folder(
         )
     pixels, labels, class_names = _read_folder(folder, tuple(map(int, sides)))
     counts = np.bincount(labels, minlength=len(class_names))
+    # One image at least for each part; rounded, for 1 - 2 * 0.4 is not quite a fifth.
+    least = math.ceil(round(1 / min(share, 1 - 2 * share), 6))
     for name, count in zip(class_names, counts, strict=True):
-        if count * share < 1:
+        if count < least:
             raise ValueError(
                 f"class {name!r} in {folder} has {count} images ({FORMATS}): it needs "
-                f"at least {math.ceil(1 / share)} to be split, so add images or remove "
-                "it"
+                f"at least {least} to be split, so add images or remove it"
             )
     parts = _stratified_parts(labels, round(share * len(labels)))
     splits = {part: _make_split(pixels[i], labels[i]) for part, i in parts.items()}

@@ -1,5 +1,6 @@
 """Builders of the networks under study; each call returns a fresh Keras model."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -268,6 +269,22 @@ def operations_of(model: keras.Model) -> list[keras.Operation]:
             parts = getattr(layer, "operations", [])  # of a functional model
             found |= {id(part): part for part in parts}
     return list(found.values())
+
+
+def settings_of(model: keras.Model) -> tuple:
+    """Return what may be set in a model that is there, such as a rate or activation.
+
+    What was compiled from the model is of these settings, and of no others.
+    """
+    plain = bool | int | float | str
+    parts = operations_of(model)
+    return tuple(getattr(part, "trainable", None) for part in parts), tuple(
+        value if isinstance(value, plain) else id(value)
+        for part in parts
+        for name, value in vars(part).items()
+        if not name.startswith("_")
+        and (isinstance(value, plain) or inspect.isfunction(value))
+    )
 
 
 def _check(*normalizations: Normalization) -> None:

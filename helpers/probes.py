@@ -4,7 +4,6 @@ Gradients and losses are those of training: batch normalization uses the statist
 of the images it is given. Nothing here but `reestimate` changes a model.
 """
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache, partial
@@ -15,7 +14,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from helpers.models import layers_of, operations_of
+from helpers.models import layers_of, operations_of, settings_of
 
 ACTIVATIONS = (
     keras.layers.Activation,
@@ -206,7 +205,11 @@ def activation_inputs(model: keras.Model, images: np.ndarray) -> np.ndarray:
     ValueError
         If the model has no hidden activation.
     """
-    return _inputs(model, _made(model))(images).numpy().astype(np.float32, copy=False)
+    return (
+        _inputs(model, settings_of(model))(images)
+        .numpy()
+        .astype(np.float32, copy=False)
+    )
 
 
 def drift(levels: Sequence[np.ndarray]) -> float:
@@ -274,31 +277,19 @@ def _differentiate(model: keras.Model, weights, images, labels):
 
 # A model in training is probed again and again: its compiled functions are kept.
 @lru_cache(maxsize=32)
-def _compiled(model: keras.Model, made: tuple) -> Callable:
+def _compiled(model: keras.Model, settings: tuple) -> Callable:
     return tf.function(partial(_differentiate, model))
 
 
 def _slopes(model: keras.Model, images, labels) -> Callable:
     """Return what gives a batch's loss and gradients at any weights."""
     labels = np.asarray(labels)
-    made = _made(model)
-    return lambda weights: _compiled(model, made)(weights, images, labels)
-
-
-def _made(model: keras.Model) -> tuple:
-    """Return what may be set in a model that is there: it is compiled anew for it."""
-    plain = bool | int | float | str
-    trained = tuple(id(variable) for variable in model.trainable_variables)
-    return trained, tuple(
-        value if isinstance(value, plain) else id(value)
-        for part in operations_of(model)
-        for value in vars(part).values()
-        if isinstance(value, plain) or inspect.isfunction(value)
-    )
+    settings = settings_of(model)
+    return lambda weights: _compiled(model, settings)(weights, images, labels)
 
 
 @lru_cache(maxsize=32)
-def _inputs(model: keras.Model, made: tuple) -> Callable:
+def _inputs(model: keras.Model, settings: tuple) -> Callable:
     @tf.function
     def inputs(images):
         seen: list[tuple] = []  # inputs and outputs of activations, in order

@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 
 from helpers import optimizers
-from helpers.models import layers_of, operations_of
+from helpers.models import layers_of, operations_of, settings_of
 from helpers.optimizers import Recipe, is_keras
 
 Builder = Callable[[], keras.Model]
@@ -67,7 +67,7 @@ class Inference:
     def __init__(self, model: keras.Model, images: tf.TensorSpec):
         # Weakly, or the table of inferences would keep every model alive.
         there: Callable[[], keras.Model] = ref(model)
-        self.spec = images
+        self.spec, self.settings = images, settings_of(model)
         self.changes: set[int] | None = None
 
         def logits(images):
@@ -94,7 +94,8 @@ def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """Logits of a model in inference mode, shape (n, classes), float32."""
     whole = tf.constant(images)
     known = _inferences.get(model)
-    if known is None or known.spec != _open(whole):
+    mine = _open(whole), settings_of(model)
+    if known is None or (known.spec, known.settings) != mine:
         known = Inference(model, _open(whole))
     logits = tf.concat([known.logits(piece) for piece in _pieces(whole)], 0)
     return logits.numpy().astype(np.float32, copy=False)

@@ -111,7 +111,7 @@ def train(
         order holds other than indices of the training images, before its epoch.
     """
     way = _Way(score_training, workers, order, probe, at_end)
-    return _study(builders, dataset, [setting], list(seeds), way)
+    return _study(builders, dataset, [setting], seeds, way)
 
 
 def sweep(
@@ -146,7 +146,15 @@ def sweep(
         If the grid is empty, a setting stands twice, or an argument is out of range,
         before anything is trained.
     """
-    grid = [dict(setting) for setting in settings]
+    given = [] if isinstance(settings, Mapping) else list(settings)
+    if isinstance(settings, Mapping) or not all(
+        isinstance(setting, Mapping) for setting in given
+    ):
+        raise ValueError(
+            "the grid must be a list of settings, as [{'learning_rate': 0.1}, …]: "
+            "sklearn.model_selection.ParameterGrid makes one of lists of values"
+        )
+    grid = [dict(setting) for setting in given]
     if not grid:
         raise ValueError("the grid is empty: give at least one setting to sweep over")
     if any(setting in grid[:index] for index, setting in enumerate(grid)):
@@ -154,7 +162,7 @@ def sweep(
     columns = list(dict.fromkeys(key for setting in grid for key in setting))
     whole = [common | setting for setting in grid]
     way = _Way(score_training, workers, order, probe, at_end)
-    return _study(builders, dataset, whole, list(seeds), way, columns)
+    return _study(builders, dataset, whole, seeds, way, columns)
 
 
 def pace(
@@ -245,32 +253,36 @@ class _Run:
                     self.diverged |= not np.isfinite(loss)
                 scores |= {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
             found = {} if self.way.probe is None else self.way.probe(self.program.model)
-        self.rows.append(
+        row = (
             self.labels
             | {"epoch": updates / updates_per_epoch, "updates": updates}
             | scores
             | {"seconds": self.seconds, "diverged": self.diverged}
-            | dict(found)
         )
+        if not isinstance(found, Mapping) or row.keys() & found.keys():
+            raise ValueError(
+                "a probe must return numbers by names of new columns, as "
+                f"{{'norm': 1.0}}, not {found!r}"
+            )
+        self.rows.append(row | dict(found))
 
 
 def _study(
     builders: Mapping[str, Builder],
     dataset: Dataset,
     settings: Sequence[Mapping[str, Any]],
-    seeds: Sequence[int],
+    seeds: Iterable[int],
     way: _Way,
     columns: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Run all settings; every argument is checked before the first is trained."""
-    if not builders:
-        raise ValueError("there is no model to train: give at least one builder")
+    _check_kinds(builders, dataset)
     if tf.config.functions_run_eagerly() or not tf.executing_eagerly():
         raise ValueError(
             "TensorFlow compiles nothing here: call tf.config.run_functions_eagerly"
             "(False), and train outside of any tf.Graph"
         )
-    seeds = _checked_seeds(seeds)
+    seeds = _checked_seeds(list(seeds) if isinstance(seeds, Iterable) else seeds)
     _check_images(dataset)
     plans = [Setting.of(**setting).plan(len(dataset.train)) for setting in settings]
 
@@ -364,8 +376,29 @@ def _finish(
     return [run.rows for run in runs]
 
 
-def _checked_seeds(seeds: Sequence[int]) -> list[int]:
-    whole = all(isinstance(seed, Integral) and 0 <= seed < 2**32 for seed in seeds)
+def _check_kinds(builders: Any, dataset: Any) -> None:
+    """Refuse what is no builder or no dataset."""
+    if not isinstance(builders, Mapping) or not all(
+        callable(build) and not isinstance(build, keras.Model)
+        for build in builders.values()
+    ):
+        raise ValueError(
+            "builders must hold a name for each model and a function that builds it, "
+            f"as {{'plain': lambda: helpers.models.mlp()}}, not {builders!r}"
+        )
+    if not builders:
+        raise ValueError("there is no model to train: give at least one builder")
+    if not isinstance(dataset, Dataset):
+        raise ValueError(
+            "the dataset must be a helpers.data.Dataset, as data.load('mnist') "
+            f"returns, not {type(dataset).__name__}"
+        )
+
+
+def _checked_seeds(seeds: Any) -> list[int]:
+    whole = isinstance(seeds, list) and all(
+        isinstance(seed, Integral) and 0 <= int(seed) < 2**32 for seed in seeds
+    )
     if not seeds or not whole or len(set(seeds)) < len(seeds):
         raise ValueError(
             "seeds must be different whole numbers from 0 to 4294967295, at least one, "

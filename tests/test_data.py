@@ -645,6 +645,14 @@ def test_a_folder_that_cannot_be_used_says_why(photos, harm, message):
     assert_one_sentence(caught.value)
 
 
+def test_a_share_that_leaves_a_class_untrained_is_refused(photos):
+    for folder in photos.iterdir():
+        for path in sorted(folder.iterdir())[3:]:
+            path.unlink()
+    with pytest.raises(ValueError, match="has 3 images .*at least 5 to be split"):
+        data.load_folder(photos, (8, 8), share=0.4)
+
+
 @pytest.mark.parametrize("folder", [None, 3, b"images", ["images"]])
 def test_a_folder_that_is_no_path_is_refused(folder):
     with pytest.raises(ValueError, match="the folder must be a path") as caught:

@@ -254,9 +254,12 @@ def test_every_keras_optimizer_can_be_copied(name):
     if kind is None:
         pytest.skip("this Keras has no such optimizer")
     first, second = (optimizers.recipe(choice) for choice in (kind(), kind))
-    assert first.kind == second.kind
     assert first.rate == second.rate == pytest.approx(float(kind().learning_rate))
-    assert isinstance(first.kind, str)
+    if name == "Muon":  # it reads the names of variables: its programs are not shared
+        assert not isinstance(first.kind, str)
+    else:
+        assert isinstance(first.kind, str)
+        assert first.kind == second.kind
 
 
 # --- what `fit` does at the end ------------------------------------------------------
@@ -794,7 +797,7 @@ def test_gradients_are_handed_over_as_fit_does():
     assert_equal_to_plain_loop(network(), partial(Centring, 0.1), choice=Centring(0.1))
     _, mine, _ = train(network(), optimizer=Centring(0.1))
     _, plain, _ = train(network(), optimizer=keras.optimizers.SGD(0.1))
-    assert np.abs(mine[0] - plain[0]).max() > 1e-3
+    assert np.abs(mine[0] - plain[0]).max() > 1e-4
 
 
 def compiled(**how):
@@ -948,7 +951,7 @@ UNCOMPILED = {
     "schedule": (network(), warming, "SGD"),
     "branch": (network(Halving), "sgd", "Sequential"),
     "number": (network(Reading), "sgd", "numpy"),
-    "images of another shape": (too_flat, "sgd", r"\(None, 16\)"),
+    "images of another shape": (too_flat, "sgd", "Invalid input shape"),
     "a dictionary": (outputs("dict"), "sgd", "structure"),
 }
 
@@ -1011,3 +1014,46 @@ def test_a_frozen_network_that_draws_is_not_told_to_be_frozen():
     build = lambda: keras.Sequential([base, keras.layers.Dense(4)])  # noqa: E731
     with pytest.raises(ValueError, match="one layer, base, .*clone_model"):
         train(build, seeds=[1, 2])
+
+
+SLIPS = {
+    "a builder alone": ({"builders": network()}, "builders must hold a name"),
+    "builders in a list": ({"builders": [network()]}, "builders must hold a name"),
+    "a model": ({"builders": {"m": network()()}}, "and a function that builds it"),
+    "a number of seeds": ({"seeds": 3}, "seeds must be different .* not 3"),
+    "a dataset's name": ({"dataset": "mnist"}, "must be a helpers.data.Dataset"),
+    "a probe of a number": ({"probe": lambda model: 1.0}, "a probe must return"),
+    "a probe of nothing": ({"probe": lambda model: None}, "not None"),
+    "a probe's old column": ({"probe": lambda model: {"seed": 1.0}}, "new columns"),
+}
+
+
+@pytest.mark.parametrize("name", SLIPS)
+def test_a_slip_in_an_argument_is_named(name):
+    given, said = SLIPS[name]
+    common = {"builders": {"m": network()}, "dataset": TINY, "seeds": [SEED]}
+    budget = {"updates": 1, "batch_size": BATCH}
+    with pytest.raises(ValueError, match=said):
+        training.train(**common | given, **budget)
+
+
+@pytest.mark.parametrize("grid", [{"learning_rate": [0.1, 0.3]}, [0.1, 0.3]])
+def test_a_grid_is_a_list_of_settings(grid):
+    with pytest.raises(ValueError, match="ParameterGrid makes one"):
+        training.sweep({"m": network()}, TINY, grid, seeds=[SEED], updates=1)
+
+
+def test_logits_follow_what_is_set_in_a_layer():
+    kept = {}
+    train_it = {"m": network(lambda: keras.layers.Activation("relu"))}
+    training.train(
+        train_it, TINY, seeds=[SEED], updates=1, batch_size=BATCH,
+        at_end=lambda name, seed, model: kept.update(model=model),
+    )  # fmt: skip
+    model, images = kept["model"], TINY.test.images
+    before = training.predict(model, images)
+    (layer,) = (x for x in model.layers if isinstance(x, keras.layers.Activation))
+    layer.activation = keras.activations.tanh
+    after = training.predict(model, images)
+    np.testing.assert_allclose(after, model(images, training=False), rtol=1e-5)
+    assert np.abs(after - before).max() > 1e-3
