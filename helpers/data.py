@@ -14,7 +14,7 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from pathlib import Path
@@ -203,17 +203,22 @@ def load_folder(
         )
     pixels, labels, class_names = _read_folder(folder, tuple(map(int, sides)))
     counts = np.bincount(labels, minlength=len(class_names))
-    # One image at least for each part; rounded, for 1 - 2 * 0.4 is not quite a fifth.
+    _check_classes(folder, dict(zip(class_names, counts, strict=True)), share)
+    parts = _stratified_parts(labels, round(share * len(labels)))
+    splits = {part: _make_split(pixels[i], labels[i]) for part, i in parts.items()}
+    return Dataset(name=folder.name, class_names=class_names, **splits)
+
+
+def _check_classes(folder: Path, counts: Mapping[str, int], share: float) -> None:
+    """Refuse a class with fewer than one image for each part."""
+    # Rounded, for 1 - 2 * 0.4 is not quite a fifth.
     least = math.ceil(round(1 / min(share, 1 - 2 * share), 6))
-    for name, count in zip(class_names, counts, strict=True):
+    for name, count in counts.items():
         if count < least:
             raise ValueError(
                 f"class {name!r} in {folder} has {count} images ({FORMATS}): it needs "
                 f"at least {least} to be split, so add images or remove it"
             )
-    parts = _stratified_parts(labels, round(share * len(labels)))
-    splits = {part: _make_split(pixels[i], labels[i]) for part, i in parts.items()}
-    return Dataset(name=folder.name, class_names=class_names, **splits)
 
 
 def _stratified_parts(labels: np.ndarray, n: int) -> dict[str, np.ndarray]:
