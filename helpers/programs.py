@@ -647,8 +647,7 @@ def _is_changed(variable: keras.Variable) -> bool:
 
 def _is_trained(layer: keras.Layer) -> bool:
     """Whether training changes its weights, or where its random numbers stand."""
-    draws = any("seed" in variable.name for variable in layer.variables)
-    return draws or bool(layer.trainable_variables)
+    return any(map(_is_changed, layer.variables))
 
 
 def _is_convolutional(model: keras.Model) -> bool:

@@ -146,10 +146,8 @@ def sweep(
         If the grid is empty, a setting stands twice, or an argument is out of range,
         before anything is trained.
     """
-    given = [] if isinstance(settings, Mapping) else list(settings)
-    if isinstance(settings, Mapping) or not all(
-        isinstance(setting, Mapping) for setting in given
-    ):
+    given = list(settings)  # of a mapping, its keys
+    if not all(isinstance(setting, Mapping) for setting in given):
         raise ValueError(
             "the grid must be a list of settings, as [{'learning_rate': 0.1}, …]: "
             "sklearn.model_selection.ParameterGrid makes one of lists of values"
