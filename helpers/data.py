@@ -206,7 +206,8 @@ def load_folder(
     _check_classes(folder, dict(zip(class_names, counts, strict=True)), share)
     parts = _stratified_parts(labels, round(share * len(labels)))
     splits = {part: _make_split(pixels[i], labels[i]) for part, i in parts.items()}
-    return Dataset(name=folder.name, class_names=class_names, **splits)
+    name = folder.resolve().name if folder.name in ("", "..") else folder.name
+    return Dataset(name=name, class_names=class_names, **splits)
 
 
 def _check_classes(folder: Path, counts: Mapping[str, int], share: float) -> None:
@@ -273,6 +274,8 @@ def _read_folder(
             raise ValueError(
                 f"{path} is hidden, and so a copy or no image at all: remove it"
             )
+        if path.exists() and not path.is_file():  # reading a pipe would never end
+            raise ValueError(f"{path} is no file, but a pipe or a device: remove it")
     pixels, labels = [], []
     try:
         for image, label in files.as_numpy_iterator():

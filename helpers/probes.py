@@ -193,7 +193,8 @@ def activation_inputs(model: keras.Model, images: np.ndarray) -> np.ndarray:
 
     The activation may be a layer, stand in a layer, as in ``Dense(8, "relu")``, or be
     written as ``keras.ops.relu(x)`` in a functional model. One that a class calls by
-    itself, or a ``Lambda``, is not seen.
+    itself, or a ``Lambda``, is not seen; one that is last and stands in a
+    ``TimeDistributed`` is refused.
 
     Returns
     -------
@@ -203,13 +204,10 @@ def activation_inputs(model: keras.Model, images: np.ndarray) -> np.ndarray:
     Raises
     ------
     ValueError
-        If the model has no hidden activation.
+        If the model has no hidden activation, or the last is computed in a loop.
     """
-    return (
-        _inputs(model, settings_of(model))(images)
-        .numpy()
-        .astype(np.float32, copy=False)
-    )
+    found = _inputs(model, settings_of(model))(images)
+    return found.numpy().astype(np.float32, copy=False)
 
 
 def drift(levels: Sequence[np.ndarray]) -> float:
@@ -292,9 +290,16 @@ def _slopes(model: keras.Model, images, labels) -> Callable:
 def _inputs(model: keras.Model, settings: tuple) -> Callable:
     @tf.function
     def inputs(images):
-        seen: list[tuple] = []  # inputs and outputs of activations, in order
+        seen: list[tuple] = []  # activations' layers, inputs and outputs, in order
+        parts = operations_of(model)
+        stepwise = [
+            inner
+            for part in parts
+            if isinstance(part, keras.layers.TimeDistributed)
+            for inner in layers_of(part.layer)
+        ]
         with ExitStack() as stack:
-            for part in operations_of(model):
+            for part in parts:
                 if hasattr(part, "state_size"):  # of a recurrent layer, step by step
                     continue
                 inside = vars(part).get("activation", keras.activations.linear)
@@ -303,10 +308,16 @@ def _inputs(model: keras.Model, settings: tuple) -> Callable:
                 elif inside is not keras.activations.linear:
                     stack.enter_context(_watched(part, "activation", seen))
             logits = _call(model, model.trainable_variables, images)
-        hidden = [before for before, after in seen if after is not logits]
+        hidden = [(part, before) for part, before, after in seen if after is not logits]
         if not hidden:
             raise ValueError("the model has no hidden activation: there are no inputs")
-        return hidden[-1]
+        last, found = hidden[-1]
+        if any(last is part for part in stepwise):
+            raise ValueError(
+                "the last hidden activation is computed step by step, in a "
+                "TimeDistributed: call its layer on all steps at once instead"
+            )
+        return found
 
     return inputs
 
@@ -326,7 +337,7 @@ def _watched(part: keras.Operation, name: str, seen: list[tuple]) -> Iterator[No
     def watched(inputs, *args, **kwargs):
         outputs = function(inputs, *args, **kwargs)
         if inputs.graph is graph:  # and not in the loop of a recurrent layer
-            seen.append((inputs, outputs))
+            seen.append((part, inputs, outputs))
         return outputs
 
     setattr(part, name, watched)

@@ -91,7 +91,15 @@ class Inference:
 
 
 def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """Logits of a model in inference mode, shape (n, classes), float32."""
+    """Logits of a model in inference mode, shape (n, classes), float32.
+
+    Raises
+    ------
+    ValueError
+        If there is no image.
+    """
+    if len(images) == 0:
+        raise ValueError("there are no images to predict: give at least one")
     whole = tf.constant(images)
     known = _inferences.get(model)
     mine = _open(whole), settings_of(model)

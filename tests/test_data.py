@@ -598,6 +598,12 @@ def link_to_nowhere(folder):
     (folder / "red" / "3.png").symlink_to("gone.png")
 
 
+def leave_a_pipe(folder):
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("no pipes among the files of this system")
+    os.mkfifo(folder / "red" / "10.png")
+
+
 def leave_notes_of_a_mac(folder):
     (folder / "red" / "._3.png").write_bytes(b"\0\5\x16\7")
 
@@ -631,6 +637,7 @@ def save_all_as_webp(folder):
         (cut_an_image, r"red/3\.png could not be read \(.*PNG\): remove or replace it"),
         (empty_an_image, r"red/3\.png could not be read \(it is empty\)"),
         (link_to_nowhere, r"red/3\.png could not be read \(it links to what does not"),
+        (leave_a_pipe, r"red.10\.png is no file, but a pipe or a device: remove it"),
         (leave_notes_of_a_mac, r"red.\._3\.png is hidden, .*remove it"),
         (open_in_jupyter, r"red.\.ipynb_checkpoints.3\.png is hidden"),
         (name_in_latin_1, r"caf.*png' could not be read \(its name is not in UTF-8\)"),
@@ -643,6 +650,11 @@ def test_a_folder_that_cannot_be_used_says_why(photos, harm, message):
     with pytest.raises((FileNotFoundError, ValueError), match=message) as caught:
         data.load_folder(photos)
     assert_one_sentence(caught.value)
+
+
+def test_the_folder_one_stands_in_has_its_name(photos, monkeypatch):
+    monkeypatch.chdir(photos)
+    assert data.load_folder(".", (8, 8)).name == photos.name
 
 
 def test_a_share_that_leaves_a_class_untrained_is_refused(photos):

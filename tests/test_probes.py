@@ -585,6 +585,24 @@ def test_a_recurrent_layers_own_activations_are_not_seen(sequences):
     assert probes.activation_inputs(model, sequences).shape == (len(sequences), 3, 3)
 
 
+def test_a_last_activation_in_a_loop_is_refused_and_an_earlier_one_is_not(sequences):
+    def model(first, second):
+        return keras.Sequential(
+            [
+                keras.Input((3, 8)),
+                keras.layers.TimeDistributed(keras.layers.Dense(4, first)),
+                keras.layers.Dense(5, second),
+                keras.layers.Flatten(),
+                keras.layers.Dense(2),
+            ]
+        )
+
+    with pytest.raises(ValueError, match="step by step, in a TimeDistributed"):
+        probes.activation_inputs(model("relu", None), sequences)
+    found = probes.activation_inputs(model("relu", "relu"), sequences)
+    assert found.shape == (len(sequences), 3, 5)
+
+
 def test_reestimating_leaves_spectrally_normalized_kernels(sequences):
     model = keras.Sequential(
         [

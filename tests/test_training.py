@@ -182,6 +182,11 @@ def test_predict_gives_the_logits_of_inference_mode():
     np.testing.assert_allclose(training.predict(model, images), expected, atol=1e-6)
 
 
+def test_predict_asks_for_an_image():
+    with pytest.raises(ValueError, match="there are no images to predict"):
+        training.predict(mlp("batch")(), TINY.test.images[:0])
+
+
 def test_epoch_order_is_a_permutation_of_its_own_for_seed_and_epoch():
     orders = [
         training.epoch_order(seed, epoch, 70) for seed in (1, 2) for epoch in (1, 2)
