@@ -10,6 +10,9 @@ $(foreach ready,$(wildcard $(READY) $(BENCH_READY)),$(shell \
   $(dir $(ready))bin/python -c '' 2>/dev/null || rm -f $(ready)))
 # Texts are UTF-8, whatever the terminal's language.
 export PYTHONUTF8 := 1
+# What readers may have set that would keep Python from `tools`, or pip from .venv.
+unexport PYTHONSAFEPATH
+export PIP_USER := 0
 
 define CHECK_PYTHON
 @$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { \
@@ -82,10 +85,10 @@ submission: $(READY) ## Merge 01 to 07 and 11 into one executed notebook (DATE=2
 
 assignment: $(READY) ## Make build/assignment.zip for students (DATA=1: with data), and the marking guide
 	$(BIN)/python -m tools.marking
-	$(BIN)/python -m tools.assignment $(if $(DATA),--data)
+	$(BIN)/python -m tools.assignment $(if $(filter 1,$(DATA)),--data)
 
 grade: $(READY) ## Grade what students handed in (SUBMISSIONS=folder or zip, JOBS=2, TRUST=1)
-	$(BIN)/python -m tools.grade '$(SUBMISSIONS)' --jobs $(or $(JOBS),2) $(if $(TRUST),--trust)
+	$(BIN)/python -m tools.grade '$(SUBMISSIONS)' --jobs $(or $(JOBS),2) $(if $(filter 1,$(TRUST)),--trust)
 
 feedback: $(READY) ## Make students' pages and totals again, after essays.csv was filled in
 	$(BIN)/python -m tools.feedback

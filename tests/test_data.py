@@ -601,7 +601,7 @@ def link_to_nowhere(folder):
 def leave_a_pipe(folder):
     if not hasattr(os, "mkfifo"):
         pytest.skip("no pipes among the files of this system")
-    os.mkfifo(folder / "red" / "10.png")
+    os.mkfifo(folder / "red" / "pipe.png")
 
 
 def leave_notes_of_a_mac(folder):
@@ -637,7 +637,7 @@ def save_all_as_webp(folder):
         (cut_an_image, r"red/3\.png could not be read \(.*PNG\): remove or replace it"),
         (empty_an_image, r"red/3\.png could not be read \(it is empty\)"),
         (link_to_nowhere, r"red/3\.png could not be read \(it links to what does not"),
-        (leave_a_pipe, r"red.10\.png is no file, but a pipe or a device: remove it"),
+        (leave_a_pipe, r"red.pipe\.png is no file, but a pipe or a device: remove it"),
         (leave_notes_of_a_mac, r"red.\._3\.png is hidden, .*remove it"),
         (open_in_jupyter, r"red.\.ipynb_checkpoints.3\.png is hidden"),
         (name_in_latin_1, r"caf.*png' could not be read \(its name is not in UTF-8\)"),

@@ -81,6 +81,7 @@ def test_the_readers_terminal_and_profile_change_nothing(tmp_path, columns):
     own |= {"MPLBACKEND": "agg", "HOME": str(tmp_path / "home")}
     own |= {"IPYTHONDIR": str(tmp_path / "home" / ".ipython")}
     own |= {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    own |= {"PYTHONSTARTUP": str(start / "00-mine.py")}
     said = nbval(tmp_path, **own)
     assert "1 passed" in said, said
 

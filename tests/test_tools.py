@@ -1,6 +1,8 @@
 """The report, the refresh and the pages they make, on tiny repositories."""
 
+import asyncio
 import errno
+import json
 import os
 import re
 import shutil
@@ -336,6 +338,19 @@ def test_two_reports_at_once_both_succeed(tmp_path):
     assert set(files(root / "build")) == {
         f"html/{name}.html" for name in ("index", "playground", "01_fine", "02_broken")
     }
+
+
+def test_another_kernel_of_the_same_name_is_not_taken(tmp_path, monkeypatch):
+    spec = tmp_path / "kernels" / "python3" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    other = {"argv": ["false"], "display_name": "other", "language": "python"}
+    spec.write_text(json.dumps(other))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    cell = new_code_cell("import sys; print(sys.executable)")
+    nb = new_notebook(cells=[cell])
+    failure = asyncio.run(notebooks.execute(nb, tmp_path, tmp_path / "plots"))
+    assert failure is None
+    assert nb.cells[0].outputs[0].text.strip() == sys.executable
 
 
 def test_a_folder_is_replaced_even_if_another_run_comes_between(tmp_path, monkeypatch):

@@ -157,6 +157,8 @@ async def execute(
         on_cell_execute=started,
         on_cell_executed=lambda **_: on_cell(),
     )
+    # This Python's own kernel, whatever else is called "python3" on the machine.
+    client.create_kernel_manager().kernel_spec_manager.kernel_dirs = []
     try:
         here = {"BN_PLOTS": str(plots), "BN_RECORDS": str(plots)}
         env = own.surroundings(os.environ, plots.parent) | here

@@ -8,7 +8,7 @@ from pathlib import Path
 READERS_OWN = (
     *("JUPYTER_COLUMNS", "JUPYTER_LINES", "NO_COLOR", "TTY_COMPATIBLE"),
     *("TTY_INTERACTIVE", "MPLBACKEND", "MATPLOTLIBRC", "PYTHONOPTIMIZE"),
-    "PYTHONWARNINGS",
+    *("PYTHONSTARTUP", "PYTHONWARNINGS"),  # IPython runs the first in every kernel
 )
 # `summary()` would be as wide as the terminal, and files written in its encoding.
 AS_IT_COMES = {"COLUMNS": "80", "LINES": "24", "PYTHONUTF8": "1"}
