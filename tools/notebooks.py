@@ -143,9 +143,8 @@ async def execute(
         kernel: Any = client.km  # whose provisioner is one with a process
         cores.keep(kernel.provisioner.pid, processors)
 
-    client = NotebookClient(
+    client = _client(
         nb,
-        kernel_name="python3",
         timeout=1200,
         iopub_timeout=60,  # a busy machine delivers outputs late
         record_timing=False,
@@ -157,16 +156,22 @@ async def execute(
         on_cell_execute=started,
         on_cell_executed=lambda **_: on_cell(),
     )
-    # This Python's own kernel, whatever else is called "python3" on the machine.
-    client.create_kernel_manager().kernel_spec_manager.kernel_dirs = []
     try:
         here = {"BN_PLOTS": str(plots), "BN_RECORDS": str(plots)}
-        env = own.surroundings(os.environ, plots.parent) | here
-        await client.async_execute(env=env)
+        await client.async_execute(
+            env=own.surroundings(os.environ, plots.parent) | here
+        )
     except (CellControlSignal, RuntimeError) as error:
         line = cells[current].source.strip().partition("\n")[0]
         return f"code cell {current + 1} ({line}): {_in_a_line(error)}"
     return None
+
+
+def _client(nb: NotebookNode, **settings: Any) -> NotebookClient:
+    """Return a client of this Python's kernel, whatever else is called ``python3``."""
+    client = NotebookClient(nb, kernel_name="python3", **settings)
+    client.create_kernel_manager().kernel_spec_manager.kernel_dirs = []
+    return client
 
 
 def _in_a_line(error: Exception) -> str:
