@@ -406,6 +406,16 @@ def dry_run(house: Path, *targets: str) -> str:
 
 
 @MAKE
+@pytest.mark.parametrize(
+    ("command", "name", "flag"),
+    [("grade", "TRUST", "--trust"), ("assignment", "DATA", "--data")],
+)
+def test_a_no_is_not_taken_for_a_yes(house, command, name, flag):
+    assert flag in dry_run(house, command, f"{name}=1")
+    assert flag not in dry_run(house, command, f"{name}=0")
+
+
+@MAKE
 def test_commands_outlive_a_move_of_the_folder(house):
     # Scripts begin with the path of the folder that they were installed in.
     said = dry_run(house, "lint", "unit", "notebooks", "lab", "report", "refresh")
