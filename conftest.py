@@ -31,7 +31,7 @@ def pytest_configure(config):
     option.nbval_current_env = option.nbval_kernel_name is None
     if option.nbval_sanitize_with is None:
         option.nbval_sanitize_with = str(ROOT / "sanitize.cfg")
-    if getattr(option, "dist", "no") in ("load", "worksteal"):
+    if getattr(option, "dist", "no") in ("load", "loadgroup", "worksteal"):
         option.dist = "loadfile"  # a cell needs those before it
     if not hasattr(config, "workerinput"):  # xdist's workers inherit what is set here
         folder = tempfile.TemporaryDirectory(prefix="bn-run-")

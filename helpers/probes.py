@@ -23,7 +23,8 @@ ACTIVATIONS = (
     keras.layers.PReLU,
     keras.layers.ELU,
 )
-NO_KERNELS = ("alpha", "beta", "bias", "embeddings", "gamma")  # of whatever rank
+# Of whatever rank.
+NO_KERNELS = ("alpha", "beta", "bias", "embeddings", "gamma", "scale")
 
 
 def reestimate(model: keras.Model, images: np.ndarray, *, dropout: bool = True) -> None:
@@ -249,21 +250,24 @@ def _weights(model: keras.Model) -> list[tf.Tensor]:
 
 
 def _call(model: keras.Model, weights, images):
-    """Logits of training at any weights; the model stays as it is.
+    """Logits of training at any weights, and the weights that they are computed with.
 
-    Unlike `stateless_call`, it lets all layers know of training, whether or not what
-    holds them says so.
+    Those are others where a layer changes them first, as `SpectralNormalization` does.
+    The model stays as it is. Unlike `stateless_call`, it lets all layers know of
+    training, whether or not what holds them says so.
     """
-    mapping = list(zip(model.trainable_variables, weights, strict=True))
-    with keras.StatelessScope(state_mapping=mapping):
-        return model(images, training=True)
+    variables = model.trainable_variables
+    mapping = list(zip(variables, weights, strict=True))
+    with keras.StatelessScope(state_mapping=mapping) as scope:
+        logits = model(images, training=True)
+    return logits, [scope.get_current_value(variable) for variable in variables]
 
 
 def _differentiate(model: keras.Model, weights, images, labels):
     """Loss and its gradients at any weights."""
     with tf.GradientTape() as tape:
         tape.watch(weights)
-        logits = _call(model, weights, images)
+        logits, weights = _call(model, weights, images)
         value = keras.losses.sparse_categorical_crossentropy(
             labels, tf.cast(logits, tf.float32), from_logits=True
         )
@@ -307,7 +311,7 @@ def _inputs(model: keras.Model, settings: tuple) -> Callable:
                     stack.enter_context(_watched(part, "call", seen))
                 elif inside is not keras.activations.linear:
                     stack.enter_context(_watched(part, "activation", seen))
-            logits = _call(model, model.trainable_variables, images)
+            logits, _ = _call(model, model.trainable_variables, images)
         hidden = [(part, before) for part, before, after in seen if after is not logits]
         if not hidden:
             raise ValueError("the model has no hidden activation: there are no inputs")

@@ -8,6 +8,7 @@ starting weights of a network. This module alone knows about XLA.
 
 import inspect
 import json
+import random
 import re
 import threading
 import warnings
@@ -15,6 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary, ref
 
@@ -258,8 +260,9 @@ class Program:
         kind: Kind,
         model: keras.Model,
         make: Callable[[], keras.optimizers.Optimizer],
+        start: Weights,
     ):
-        self.kind, self.model, self.make = kind, model, make
+        self.kind, self.model, self.make, self.start = kind, model, make, start
         # An optimizer that copies weights when it is built copies these, and shows it.
         for variable in model.trainable_variables:
             variable.assign(tf.fill(variable.shape, tf.cast(np.nan, variable.dtype)))
@@ -350,8 +353,10 @@ class Program:
         # A real step, not none: the first is slow, and `restart` undoes it.
         for shape in shapes:
             if (len(train), *shape) not in self.compiled:
+                self.restart(self.start, None)  # not every layer can compute with NaN
                 rates = tf.zeros(shape[:1]) if self.kind.decays else None
-                self.advance(train, tf.zeros(shape, tf.int32), rates, 0, 1)
+                batches = tf.reshape(tf.range(shape[0] * shape[1]), shape)
+                self.advance(train, batches, rates, 0, 1)
                 self.compiled.add((len(train), *shape))
 
     def restart(self, start: Weights, rate: float | None) -> None:
@@ -422,20 +427,24 @@ class Program:
         return loss
 
     def _checked_update(self, images, labels):
-        loss = self._update(images, labels)
-        self._check()
+        with _alone:  # or what another thread draws would be taken for a layer's
+            before = _python_side(self.model)
+            loss = self._update(images, labels)
+            self._check(before)
         return loss
 
     @tf.autograph.experimental.do_not_convert
-    def _check(self) -> None:
+    def _check(self, before: list) -> None:
         """Refuse the update that is being traced if it could not be trained truly."""
-        nodes = _nodes()
+        bodies = _bodies()
         known = [*self.variables, *self.optimizer.variables]
-        self.refusal = _refusal(self.model, known, nodes)
+        self.refusal = _refusal(self.model, known, sum(bodies, []))
+        if self.refusal is None and _python_side(self.model) != before:
+            self.refusal = _python_refusal(self.model, self.kind.images)
         if self.refusal:
             raise ValueError(self.refusal)
-        # Shapes that depend on values: XLA fills them up, and may count what it added.
-        if any(node.op.startswith(("Where", "Unique")) for node in nodes):
+        # XLA fills such shapes up, and may count what it added.
+        if any(map(_has_shapes_of_values, bodies)):
             raise _NotForXLA
 
     def score(self, split: Images) -> tuple[float, float]:
@@ -470,7 +479,8 @@ def take(network: Network, recipe: Recipe, decays: bool) -> Program:
             if program.kind == kind:
                 del idle_programs[program]
                 return program
-    return Program(kind, network.new_model(), recipe.make)
+    start = next(iter(network.starts.values()))
+    return Program(kind, network.new_model(), recipe.make, start)
 
 
 def give_back(program: Program) -> None:
@@ -610,11 +620,32 @@ def _changes() -> list[tuple[tf.Tensor, str]]:
     ]
 
 
-def _nodes() -> list[Any]:
-    """Return the operations of the graph being traced and of the functions in it."""
+def _bodies() -> list[list[Any]]:
+    """Return the operations of the graph being traced, and of each function in it."""
     graph = tf.compat.v1.get_default_graph().as_graph_def()
-    parts = [graph.node, *(part.node_def for part in graph.library.function)]
-    return [node for nodes in parts for node in nodes]
+    functions = [list(function.node_def) for function in graph.library.function]
+    return [list(graph.node), *functions]
+
+
+def _has_shapes_of_values(nodes: Sequence[Any]) -> bool:
+    """Whether the shape of something depends on values, and not on shapes alone."""
+    if any(node.op.startswith(("Where", "Unique")) for node in nodes):
+        return True
+    known = {node.name: node for node in nodes}
+    lengths = [node.input[2] for node in nodes if node.op == "Slice"]
+    seen = set()
+    while lengths:  # back to what they are computed from
+        name = lengths.pop().partition(":")[0]
+        node = known.get(name)
+        if node is None:  # what a function is given
+            return True
+        if name in seen or node.op in ("Const", "Rank", "Shape", "ShapeN", "Size"):
+            continue
+        if not node.input:
+            return True
+        seen.add(name)
+        lengths += [part for part in node.input if not part.startswith("^")]
+    return False
 
 
 def _refusal(
@@ -640,6 +671,55 @@ def _refusal(
         "numbers or changes variables that are not its own, so that no seed would fix "
         "a run: let it hold what it changes as attributes, by add_weight and not as a "
         "tf.Variable, and a keras.random.SeedGenerator for keras.random"
+    )
+
+
+@tf.autograph.experimental.do_not_convert
+def _python_side(*layers: keras.Layer) -> list:
+    """Return what calls of layers may change in Python: numbers, and generators."""
+    legacy: Any = np.random.get_state(legacy=True)  # noqa: NPY002  # not ours
+    found: list = [random.getstate(), legacy[1].tobytes(), *legacy[2:]]
+    parts = [part for layer in layers for part in layers_of(layer)]
+    for part in parts:
+        for value in vars(part).values():
+            if isinstance(value, np.random.Generator):
+                found.append(str(value.bit_generator.state))
+            elif isinstance(value, random.Random):
+                found.append(value.getstate())
+            elif type(value) in (int, float) and not is_keras(part):
+                found.append(value)
+    return found
+
+
+def _python_refusal(model: keras.Model, images: tf.TensorSpec) -> str | None:
+    """Name a layer that draws or counts in Python, where no update repeats it."""
+    changing: list[str] = []
+
+    def watched(layer, *args, _call, **kwargs):
+        before = _python_side(layer)
+        outputs = _call(*args, **kwargs)
+        if _python_side(layer) != before:
+            changing.append(layer.name)
+        return outputs
+
+    with tf.init_scope():  # not in the graph
+        blank = tf.zeros((2, *images.shape[1:]), images.dtype)
+        model(blank, training=True)  # a size that is kept is now this batch's
+        layers = layers_of(model)
+        for layer in layers:
+            layer.call = partial(watched, layer, _call=layer.call)
+        try:
+            model(blank, training=True)
+        finally:
+            for layer in layers:
+                del layer.call
+    if not changing:
+        return None
+    return (
+        f"the layer {changing[0]} draws from `random` or `numpy.random`, or counts in "
+        "an attribute, when it is called: this would happen once for all updates, as "
+        "in `fit`. Let it draw by keras.random, with a keras.random.SeedGenerator as "
+        "an attribute, and count in a weight, add_weight(trainable=False)"
     )
 
 

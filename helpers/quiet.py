@@ -1,11 +1,14 @@
 """Starts TensorFlow with its log silent, and Keras with the settings it comes with.
 
-So no notebook stores TensorFlow's messages, nor depends on what the reader's
-``~/.keras/keras.json`` says. Import it before keras or TensorFlow: ``from helpers
-import quiet``. Helpers that need neither load without it.
+So no notebook stores messages of TensorFlow or Matplotlib, nor depends on what the
+reader's ``~/.keras/keras.json`` says. Import it before keras or TensorFlow: ``from
+helpers import quiet``. Helpers that need neither load without it.
 """
 
+import logging
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -13,6 +16,26 @@ os.environ["KERAS_NNX_ENABLED"] = "0"  # JAX's, and Keras asks for its packages
 for shortened in ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH"):  # training by `fit`
     os.environ.pop(shortened, None)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# It tells of folders that it cannot write to, and of looking through fonts.
+logging.getLogger("matplotlib").setLevel(logging.ERROR)
+START = """
+import tensorflow as tf
+tf.function(lambda: tf.constant(1.0) + 1.0, jit_compile=True)()
+"""
+
+
+def _check_flags() -> None:
+    # At a flag that it does not know TensorFlow ends the process.
+    flags = [name for name in ("XLA_FLAGS", "TF_XLA_FLAGS") if os.environ.get(name)]
+    if not flags:
+        return
+    start = subprocess.run([sys.executable, "-c", START], capture_output=True)
+    if start.returncode:
+        said = start.stderr.decode(errors="replace").strip().splitlines() or [""]
+        raise ImportError(
+            f"TensorFlow does not start with the flags in {' and '.join(flags)} "
+            f"({said[-1].rpartition('] ')[2]}): correct or unset them"
+        )
 
 
 def _start_tensorflow_quietly() -> None:
@@ -48,6 +71,7 @@ def _set_keras_as_it_comes() -> None:
     keras.config.set_image_data_format("channels_last")
 
 
+_check_flags()
 try:
     _start_tensorflow_quietly()  # it imports Keras, which reads its file
     _set_keras_as_it_comes()

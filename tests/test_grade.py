@@ -530,6 +530,33 @@ def test_a_bubblewrap_that_may_not_start_is_said_to_be(monkeypatch, tmp_path):
         sandbox.check()
 
 
+as_root = pytest.mark.skipif(
+    not CONFINED or os.geteuid() != 0, reason="needs root and a sandbox"
+)
+
+
+@as_root
+def test_what_is_for_root_alone_is_named_with_the_remedy(monkeypatch, tmp_path):
+    worker = tmp_path / "worker.py"
+    worker.touch(mode=0o600)
+    monkeypatch.setattr(sandbox, "WORKER", worker)
+    with pytest.raises(sandbox.NoSandboxError, match=r"worker\.py.*chmod -R go\+rX"):
+        sandbox.check()
+
+
+@as_root
+def test_the_edition_can_be_read_inside_whatever_the_umask():
+    mask = os.umask(0o077)
+    try:
+        private = grade.Grader(ROOT, SHORT)
+    finally:
+        os.umask(mask)
+    modes = [path.stat().st_mode & 0o005 for path in private.folder.iterdir()]
+    assert len(modes) > 3
+    assert all(modes), modes
+    assert all(path.stat().st_mode & 4 for path in private.folder.rglob("*.py"))
+
+
 def test_no_folder_named_is_said(monkeypatch):
     monkeypatch.setattr("sys.argv", ["grade", ""])
     with pytest.raises(SystemExit, match="make grade SUBMISSIONS=folder"):

@@ -123,6 +123,34 @@ def test_a_keras_on_another_backend_is_refused(tmp_path):
     )
 
 
+def test_matplotlib_says_nothing_of_a_home_it_cannot_write_to():
+    own = {name: value for name, value in os.environ.items() if name != "MPLCONFIGDIR"}
+    run = subprocess.run(
+        [sys.executable, "-c", "from helpers import quiet\nimport matplotlib.pyplot"],
+        cwd=ROOT,
+        env=own | {"HOME": os.devnull, "XDG_CONFIG_HOME": os.devnull},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stderr == ""
+
+
+@pytest.mark.parametrize("name", ["XLA_FLAGS", "TF_XLA_FLAGS"])
+def test_a_flag_that_tensorflow_does_not_know_is_named(name):
+    run = subprocess.run(
+        [sys.executable, "-c", "from helpers import quiet"],
+        cwd=ROOT,
+        env=os.environ | {name: "--no_such_flag=1"},
+        capture_output=True,
+        text=True,
+    )
+    assert run.stderr.strip().splitlines()[-1] == (
+        f"ImportError: TensorFlow does not start with the flags in {name} (Unknown "
+        f"flag in {name}: --no_such_flag=1): correct or unset them"
+    )
+
+
 WITHOUT = """
 import sys
 import {module}

@@ -89,11 +89,19 @@ def test_the_readers_terminal_and_profile_change_nothing(tmp_path, columns):
 COUNT = [("n = 0", ""), *(("n += 1; print(n)", f"{n}\n") for n in range(1, 6))]
 
 
-def test_notebooks_stay_whole_however_they_are_shared_out(tmp_path):
+@pytest.mark.parametrize("dist", ["load", "loadgroup", "worksteal", "loadscope"])
+def test_notebooks_stay_whole_however_they_are_shared_out(tmp_path, dist):
     for name in ("one", "two", "three"):
         printing(tmp_path / f"{name}.ipynb", *COUNT)
-    said = nbval(tmp_path, "-n", "2", str(tmp_path))
+    said = nbval(tmp_path, "-n", "2", "--dist", dist, str(tmp_path))
     assert "18 passed" in said, said
+
+
+def test_any_way_to_import_tests_finds_what_they_need():
+    command = [sys.executable, "-m", "pytest", "--import-mode=importlib", "-q"]
+    command += ["--collect-only", "-p", "no:cacheprovider", "tests/test_pages.py"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 @pytest.mark.parametrize("choice", [["one.ipynb::Cell 3"], ["one.ipynb", "-k", "3"]])

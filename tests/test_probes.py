@@ -369,6 +369,37 @@ def test_labels_may_be_a_list(images, labels):
         np.testing.assert_array_equal(measure(model, images, told, *argument), expected)
 
 
+def test_gradients_are_those_of_kernels_as_a_layer_normalizes_them(images, labels):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((28, 28)),
+            keras.layers.Flatten(),
+            keras.layers.SpectralNormalization(keras.layers.Dense(8)),
+            keras.layers.Dense(10),
+        ]
+    )
+    found = probes.gradient_norms(model, images, labels)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    with tf.GradientTape() as tape:  # of Keras' own step
+        value = loss(labels, model(images, training=True))
+    kernels = [v for v in model.trainable_variables if v.name == "kernel"]
+    expected = [np.linalg.norm(each) for each in tape.gradient(value, kernels)]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_scale_of_two_dimensions_is_no_kernel(images, labels):
+    model = keras.Sequential(
+        [
+            keras.Input((28, 28)),
+            keras.layers.RMSNormalization(axis=(1, 2)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(10),
+        ]
+    )
+    assert len(probes.gradient_norms(model, images, labels)) == 1
+
+
 def test_kernels_that_are_not_there_are_not_measured(images, labels):
     one = models.mlp(())
     with pytest.raises(ValueError, match=r"kernels \(1\): it needs at least 2"):

@@ -417,7 +417,70 @@ class Watched(keras.layers.Layer):
         return images
 
 
+class Counting(keras.layers.Layer):
+    """Grows with the number of its calls, which Python alone knows."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def call(self, images):
+        self.calls += 1
+        return images * (1 + 0.1 * self.calls)
+
+
+class Rolling(keras.layers.Layer):
+    """Draws a number from NumPy's own generator at each call."""
+
+    def __init__(self):
+        super().__init__()
+        self.generator = np.random.default_rng(0)
+
+    def call(self, images):
+        return images * self.generator.uniform()
+
+
+class Shy(keras.layers.Layer):
+    """Draws by Python's `random`, in training alone."""
+
+    def call(self, images, training=False):
+        return images * random.choice([0.9, 1.1]) if training else images
+
+
+class Around(keras.layers.Layer):
+    """Holds another layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = Shy(name="inner_one")
+
+    def call(self, images, training=False):
+        return self.inner(images, training=training)
+
+
+IN_PYTHON = {"counting": Counting, "rolling": Rolling, "shy": Shy, "inner_one": Around}
+
+
+@pytest.mark.parametrize("name", IN_PYTHON)
+def test_a_layer_that_draws_or_counts_in_python_is_refused_by_name(name):
+    with pytest.raises(ValueError, match=rf"the layer {name}(_\d+)? draws from"):
+        train(network(IN_PYTHON[name]))
+
+
+class Sized(keras.layers.Layer):
+    """Keeps the size of the batch that it saw last, which decides nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.size = 0
+
+    def call(self, images):
+        self.size = images.shape[0] or 1
+        return images
+
+
 RANDOM = {
+    "sized": (Sized,),
     "own noise": (OwnNoise,),
     "dropout": (partial(keras.layers.Dropout, 0.3),),
     "gaussian noise": (partial(keras.layers.GaussianNoise, 0.3),),
@@ -508,6 +571,46 @@ class Summed(keras.layers.Layer):
 def test_shapes_that_depend_on_values_are_trained_truly():
     with pytest.warns(UserWarning, match="XLA cannot compile"):
         assert_equal_to_plain_loop(network(Summed), partial(keras.optimizers.SGD, 0.1))
+
+
+class Cut(keras.layers.Layer):
+    """Adds the mean of as many numbers as are positive."""
+
+    def call(self, images):
+        flat = tf.reshape(images, [-1])
+        count = tf.reduce_sum(tf.cast(flat > 0, tf.int32))
+        return images + tf.reduce_mean(tf.slice(flat, [0], [count]))
+
+
+def test_a_length_that_depends_on_values_is_trained_truly():
+    with pytest.warns(UserWarning, match="XLA cannot compile"):
+        assert_equal_to_plain_loop(network(Cut), partial(keras.optimizers.SGD, 0.1))
+
+
+class Block(keras.layers.Layer):
+    """Adds the mean of a block whose length follows from a shape."""
+
+    def call(self, images):
+        half = tf.shape(images) // 2
+        return images + tf.reduce_mean(tf.slice(images, [0, 0], half))
+
+
+def test_a_length_that_follows_from_a_shape_is_compiled(recwarn):
+    assert_equal_to_plain_loop(network(Block), partial(keras.optimizers.SGD, 0.1))
+    assert not [each for each in recwarn.list if "XLA" in str(each.message)]
+
+
+class Spread(keras.layers.Layer):
+    """Needs finite weights and different images, or there is no such logarithm."""
+
+    def call(self, images):
+        moments = tf.matmul(images, images, transpose_a=True)
+        return images + 0.01 * tf.linalg.slogdet(moments)[1]
+
+
+def test_the_hidden_first_step_is_one_of_training():
+    with pytest.warns(UserWarning, match="XLA cannot compile"):
+        assert_equal_to_plain_loop(network(Spread), partial(keras.optimizers.SGD, 0.1))
 
 
 # --- labels and images ---------------------------------------------------------------

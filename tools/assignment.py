@@ -111,7 +111,9 @@ def unpack(root: Path, folder: Path) -> None:
     """Write the edition to a folder, as a student has it, with the data beside it."""
     for name, content in contents(root).items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).parent.chmod(0o755)  # whatever the umask: sandboxes read it
         (folder / name).write_bytes(content)
+        (folder / name).chmod(0o644)
     (folder / "data").symlink_to(root / "data")
 
 

@@ -37,6 +37,15 @@ SYSTEM = (
     *("/usr", "/bin", "/lib", "/lib32", "/lib64"),
     *("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime"),
 )
+# Reads all that is shown inside, as somebody else where root starts the sandbox.
+READ = f"""
+import os, nbclient
+def refuse(error):
+    raise error
+for folder, _, names in os.walk("{INSIDE}", onerror=refuse):
+    for name in names:
+        open(os.path.join(folder, name)).close()
+"""
 # What a machine calls itself to the kernel, and its calls for keys (add, request, use).
 KEY_CALLS = {"x86_64": (0xC000003E, 248), "aarch64": (0xC00000B7, 217)}
 GUARD = 0.5  # seconds between two looks
@@ -53,6 +62,11 @@ BROKEN = (
     "(`sysctl kernel.apparmor_restrict_unprivileged_userns`). Run on a machine that "
     "allows them, or as root. TRUST=1 runs without it: only for notebooks you would "
     "run on your own account."
+)
+UNREAD = (
+    "the sandbox cannot read what it needs ({}): if the repository or its .venv is "
+    "for your eyes alone, as after `umask 077`, open it by `chmod -R go+rX .`, and run "
+    "again."
 )
 
 
@@ -101,11 +115,13 @@ def check() -> None:
     """
     if shutil.which("bwrap") is None:
         raise NoSandboxError(INSTALL)
-    command = [*_bubblewrap(2**20, ROOT), *_as_nobody(), "true"]
-    probe = subprocess.run(command, capture_output=True, text=True)
-    if probe.returncode:
-        lines = probe.stderr.strip().splitlines() or ["no reason given"]
-        raise NoSandboxError(BROKEN.format(lines[-1]))
+    python = [str(PYTHON), "-c", READ]
+    for inside, problem in ((["true"], BROKEN), (python, UNREAD)):
+        command = [*_bubblewrap(2**20, ROOT), *_as_nobody(), *inside]
+        probe = subprocess.run(command, capture_output=True, text=True)
+        if probe.returncode:
+            lines = probe.stderr.strip().splitlines() or ["no reason given"]
+            raise NoSandboxError(problem.format(lines[-1]))
 
 
 def run(
