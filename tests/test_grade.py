@@ -364,6 +364,13 @@ print("taken:", len(taken))
 
 
 @needs_sandbox
+def test_no_process_inside_is_the_sandbox_itself(grader):
+    """It would hold the worker's pipes, for a grader's notebooks are of one user."""
+    looking = "print('FIRST', open('/proc/1/cmdline').read().split(chr(0))[1:2])"
+    assert "FIRST ['/edition/tools/worker.py']" in outputs(graded(grader, looking))
+
+
+@needs_sandbox
 def test_nothing_of_ours_can_be_read(grader, tmp_path):
     other = tmp_path / "others" / "berta"
     other.mkdir(parents=True)

@@ -346,6 +346,9 @@ def _environment(home: str, edition: Path) -> dict[str, str]:
 def _bubblewrap(disk: int, edition: Path) -> list[str]:
     """Return the command that everything inside is started with."""
     command = ["bwrap", "--die-with-parent", "--new-session", "--unshare-pid"]
+    # No process of bwrap's own inside: it would hold the worker's pipes, and a
+    # notebook of the same user could take them.
+    command += ["--as-pid-1"]
     command += ["--unshare-net", "--unshare-ipc", "--unshare-uts"]
     command += ["--unshare-cgroup-try", "--cap-drop", "ALL"]
     if os.geteuid() == 0:
