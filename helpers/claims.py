@@ -1,6 +1,6 @@
 """Claims: what is registered, the rule that judges it, the trials, and the record.
 
-A claim is registered in ``claims.toml`` before it is tried. A notebook tries it,
+A claim is registered in ``claims.toml`` before it is replicated. A notebook tries it,
 
     trials = claims.Trials("06_benefits_on_trial")
     trials("larger-rates", treatment, control)
