@@ -4,10 +4,11 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from helpers import quiet  # noqa: F401, I001  # isort: skip
 import keras
+import numpy as np
 
 NORMALIZATIONS = {
     "batch": keras.layers.BatchNormalization,
@@ -276,15 +277,30 @@ def settings_of(model: keras.Model) -> tuple:
 
     What was compiled from the model is of these settings, and of no others.
     """
-    plain = bool | int | float | str
     parts = operations_of(model)
-    return tuple(getattr(part, "trainable", None) for part in parts), tuple(
-        value if isinstance(value, plain) else id(value)
+    policies = [getattr(part, "dtype_policy", None) for part in parts]
+    held = [
+        _plain(value)
         for part in parts
         for name, value in vars(part).items()
         if not name.startswith("_")
-        and (isinstance(value, plain) or inspect.isfunction(value))
+    ]
+    return (
+        tuple(getattr(part, "trainable", None) for part in parts),
+        tuple(policy and policy.name for policy in policies),
+        tuple(held),
     )
+
+
+def _plain(value: Any) -> Any:
+    """Return what is set by assigning, in a form that can be compared and hashed."""
+    if isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.ndarray):
+        return value.shape, value.tobytes()
+    if isinstance(value, list | tuple):
+        return tuple(map(_plain, value))
+    return id(value) if inspect.isfunction(value) else None
 
 
 def _check(*normalizations: Normalization) -> None:

@@ -145,8 +145,8 @@ def _kind(optimizer: Optimizer) -> str | None:
     shown = Optimizer | LearningRateSchedule  # Keras' own, by their configuration
     if not all(is_keras(type(o)) for o in contents(twin) if isinstance(o, shown)):
         return None
-    if any(type(o).__name__ == "Muon" for o in contents(twin)):
-        return None  # it treats variables by their names, which kinds leave out
+    if any(type(o).__name__ in ("MultiOptimizer", "Muon") for o in contents(twin)):
+        return None  # they treat variables by their names, which kinds leave out
     if rate_of(twin) is not None:
         twin.learning_rate = 0.0
     return str(twin.get_config() | {"name": type(twin).__name__})

@@ -54,12 +54,40 @@ def reestimate(model: keras.Model, images: np.ndarray, *, dropout: bool = True) 
         for variable in model.variables  # spectral normalization changes kernels
         if id(variable) not in statistics or variable.trainable
     ]
+    _check(model, images, None)
     with ExitStack() as stack:
         for norm in norms:
             stack.enter_context(_averaging(norm))
         model(images, training=dropout)
     for variable, value in others:
         variable.assign(value)
+
+
+def _check(model: keras.Model, images: np.ndarray, labels: np.ndarray | None) -> None:
+    """Refuse what cannot be probed truly, by one sentence."""
+    for layer in layers_of(model):
+        if hasattr(layer.call, "get_concrete_function"):
+            raise ValueError(
+                f"the call of {layer.name} is a tf.function, which hides what is in "
+                "it: take the decorator away; training is compiled without it, too"
+            )
+    if not model.built:
+        raise ValueError(f"{model.name} has no weights yet: call it on images first")
+    shape = getattr(model, "input_shape", None)
+    images = np.asarray(images)
+    if isinstance(shape, tuple) and (
+        len(shape) != images.ndim
+        or any(n not in (None, m) for n, m in zip(shape, images.shape, strict=True))
+    ):
+        raise ValueError(
+            f"the model takes images of shape {shape}, not {images.shape}: the first "
+            "number counts images"
+        )
+    if labels is not None and np.shape(labels) != images.shape[:1]:
+        raise ValueError(
+            f"labels of shape {np.shape(labels)} do not fit {len(images)} images: give "
+            "a whole number for each"
+        )
 
 
 @contextmanager
@@ -88,13 +116,16 @@ def _averaging(norm: keras.layers.BatchNormalization) -> Iterator[None]:
 
 def loss(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> float:
     """Cross-entropy (nats) of a batch, normalized by its own statistics."""
+    _check(model, images, labels)
     return float(_slopes(model, images, labels)(_weights(model))[0])
 
 
 def gradient_norms(
     model: keras.Model, images: np.ndarray, labels: np.ndarray
 ) -> np.ndarray:
-    """Frobenius norm of the loss's gradient for each kernel, from input to output.
+    """Frobenius norm of the loss's gradient for each kernel, in the model's order.
+
+    That is from input to output where layers are made in this order.
 
     Returns
     -------
@@ -105,6 +136,7 @@ def gradient_norms(
     ValueError
         If the model has no trainable kernel.
     """
+    _check(model, images, labels)
     kernels = _kernels(model, at_least=1)
     labels = np.asarray(labels)
     _, gradients = _differentiate(model, _weights(model), images, labels)
@@ -133,6 +165,7 @@ def along_gradient(
     Santurkar et al. (2018, section 3.1) plot as variation of the loss, gradient
     predictiveness (there not relative) and effective beta-smoothness.
     """
+    _check(model, images, labels)
     slopes, weights = _slopes(model, images, labels), _weights(model)
     _, gradients = slopes(weights)
     length = tf.linalg.global_norm(gradients)
@@ -157,8 +190,8 @@ def covariate_shift(
     """How one step of the preceding layers changes a layer's gradient.
 
     For each kernel but the first, the gradient G at the weights as they are is
-    compared with the gradient G' after all variables before it made one step of
-    gradient descent (Santurkar et al. 2018, definition 2.1).
+    compared with the gradient G' after all variables before it, in the model's order,
+    made one step of gradient descent (Santurkar et al. 2018, definition 2.1).
 
     Returns
     -------
@@ -170,6 +203,7 @@ def covariate_shift(
     ValueError
         If the model has fewer than two trainable kernels.
     """
+    _check(model, images, labels)
     kernels = _kernels(model, at_least=2)
     slopes, weights = _slopes(model, images, labels), _weights(model)
     _, gradients = slopes(weights)
@@ -207,7 +241,10 @@ def activation_inputs(model: keras.Model, images: np.ndarray) -> np.ndarray:
     ValueError
         If the model has no hidden activation, or the last is computed in a loop.
     """
-    found = _inputs(model, settings_of(model))(images)
+    _check(model, images, None)
+    problem, found = _inputs(model, settings_of(model))(images)
+    if problem := bytes(problem.numpy()).decode():
+        raise ValueError(problem)
     return found.numpy().astype(np.float32, copy=False)
 
 
@@ -306,22 +343,24 @@ def _inputs(model: keras.Model, settings: tuple) -> Callable:
             for part in parts:
                 if hasattr(part, "state_size"):  # of a recurrent layer, step by step
                     continue
-                inside = vars(part).get("activation", keras.activations.linear)
+                inside = vars(part).get("activation")
+                if inside is keras.activations.linear:
+                    continue
                 if isinstance(part, ACTIVATIONS) or _is_activation(part):
                     stack.enter_context(_watched(part, "call", seen))
-                elif inside is not keras.activations.linear:
+                elif callable(inside):
                     stack.enter_context(_watched(part, "activation", seen))
             logits, _ = _call(model, model.trainable_variables, images)
         hidden = [(part, before) for part, before, after in seen if after is not logits]
-        if not hidden:
-            raise ValueError("the model has no hidden activation: there are no inputs")
+        if not hidden:  # TensorFlow would add its trace to an error raised here
+            return "the model has no hidden activation: there are no inputs", logits
         last, found = hidden[-1]
         if any(last is part for part in stepwise):
-            raise ValueError(
+            return (
                 "the last hidden activation is computed step by step, in a "
                 "TimeDistributed: call its layer on all steps at once instead"
-            )
-        return found
+            ), found
+        return "", found
 
     return inputs
 
@@ -338,8 +377,9 @@ def _watched(part: keras.Operation, name: str, seen: list[tuple]) -> Iterator[No
     function, is_own = getattr(part, name), name in vars(part)
     graph = tf.compat.v1.get_default_graph()
 
-    def watched(inputs, *args, **kwargs):
-        outputs = function(inputs, *args, **kwargs)
+    def watched(*args, **kwargs):
+        outputs = function(*args, **kwargs)
+        inputs, *_ = [*args, *kwargs.values()]
         if inputs.graph is graph:  # and not in the loop of a recurrent layer
             seen.append((part, inputs, outputs))
         return outputs

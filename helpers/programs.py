@@ -7,14 +7,18 @@ starting weights of a network. This module alone knows about XLA.
 """
 
 import inspect
+import itertools
 import json
+import pickle
 import random
 import re
 import threading
+import time
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -34,6 +38,17 @@ Weights = list[np.ndarray]
 
 AT_A_TIME = 2_500  # images scored: the activations of a large split need little memory
 KEPT = 200e6  # bytes of programs' variables, and of starting weights: the oldest go
+
+# What Python code may change in an attribute.
+PLAIN = (
+    *(bool, int, float, complex, str, np.ndarray, np.generic),
+    *(np.random.Generator, np.random.RandomState, random.Random),
+)
+# Operations that read a variable or a table, and leave it as it is.
+READS = (
+    *("ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape"),
+    *("LookupTableFindV2", "LookupTableSizeV2", "LookupTableExportV2"),
+)
 
 _alone = threading.RLock()  # for what threads that train would share: seed and tables
 idle_programs: "OrderedDict[Program, None]" = OrderedDict()  # the longest idle first
@@ -125,20 +140,24 @@ class Network:
         self.build, self.train = build, train
         self._builds, self._known = 0, False
         self.architecture: str | object | None = None
-        self._echo: tuple[Weights, np.ndarray] | None = None
+        self._echo: tuple[Weights, np.ndarray, str] | None = None
         self._model: keras.Model | None = self._build(seed)
         start = _values(_state(self._model))
         self.output_shape = _output_shape(self._model, train.images)
         layers, self.architecture = _describe(self._model)
         if layers is None:  # no text tells what else than weights seeds might change
-            self._echo = start, self._logits(self._model)
+            self._echo = start, self._logits(self._model), _shown(self._model)
         if layers is None:  # nobody else's weights or program will do
             self.starts = {seed: start}
             return
         # Equal layers may draw their kernels in another order; if one seed gives equal
         # weights, they do not.
         known = starting_weights.pop(layers, {})
-        self._known = _equal(known.get(seed), start)
+        others = [other for other in known if other != seed][:1]
+        self._known = _equal(known.get(seed), start) and all(
+            _equal(known[other], _values(_state(self._build(other))))
+            for other in others  # a builder with a seed of its own is like any at that
+        )
         self.starts = known if self._known else {seed: start}
         starting_weights[layers] = self.starts
 
@@ -180,6 +199,13 @@ class Network:
 
     def _admit(self, model: keras.Model) -> None:
         """Create its variables; refuse it if any belong to another model."""
+        for name in ("train_step", "compute_loss"):
+            if getattr(type(model), name) is not getattr(keras.Model, name):
+                raise ValueError(
+                    f"the model {model.name} has a {name} of its own, which is for "
+                    "`fit` and is not called here: put what it does into `call`, an "
+                    "added loss or the optimizer, or train it by `fit`"
+                )
         if model in _built:
             raise ValueError(
                 "a builder returned the same model twice: it must build a new one "
@@ -215,9 +241,10 @@ class Network:
         """Whether a model does what the first would with the same variables."""
         if self._echo is None:
             return _describe(model)[1] == self.architecture
-        weights, logits = self._echo
+        weights, logits, shown = self._echo
         own = _values(_state(model))
-        if [array.shape for array in own] != [array.shape for array in weights]:
+        shapes = [array.shape for array in own]
+        if shapes != [array.shape for array in weights] or _shown(model) != shown:
             return False
         _assign(_state(model), weights)
         found = self._logits(model)
@@ -262,6 +289,11 @@ class Program:
         make: Callable[[], keras.optimizers.Optimizer],
         start: Weights,
     ):
+        if not model.trainable_variables:
+            raise ValueError(
+                f"the model {model.name} has no weight to train: unfreeze a layer, by "
+                "`trainable = True`, or give it one that has weights"
+            )
         self.kind, self.model, self.make, self.start = kind, model, make, start
         # An optimizer that copies weights when it is built copies these, and shows it.
         for variable in model.trainable_variables:
@@ -284,8 +316,6 @@ class Program:
         finalizes = optimizers.finalizes(self.optimizer)
         self.finals = model.trainable_variables if finalizes else []
         self.variables = _state(model)
-        trained = {id(variable) for variable in model.trainable_variables}
-        self.state = [v for v in self.variables if id(v) not in trained]
         self.loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         # XLA's convolutions lose their threads inside a loop: there each update is a
         # program of its own, which was measured to be many times faster.
@@ -338,7 +368,9 @@ class Program:
             )
             self._define(self._update, jit_compile=False)
             self._first_steps(train, shapes)
-        except (AttributeError, NotImplementedError, TypeError, ValueError) as error:
+        except tf.errors.OpError:
+            raise
+        except Exception as error:  # of Keras, TensorFlow or the model's own code
             if self.refusal is not None:
                 raise ValueError(self.refusal) from None  # without TensorFlow's trace
             raise ValueError(
@@ -376,10 +408,10 @@ class Program:
     @contextmanager
     def finished(self, probed: bool) -> Iterator[None]:
         """Measure the model as if training ended here, and go on as if it had not."""
-        state = self.state
+        changing = self.variables
         if not probed and self.inference.changes is not None:  # often none: it is quick
             state = [self.variables[position] for position in self.inference.changes]
-        changing = [*state, *self.finals]
+            changing = [*state, *self.finals]
         before = [variable.numpy() for variable in changing]
         self.finish()
         try:
@@ -428,7 +460,7 @@ class Program:
 
     def _checked_update(self, images, labels):
         with _alone:  # or what another thread draws would be taken for a layer's
-            before = _python_side(self.model)
+            before = _python_side(self._parts())
             loss = self._update(images, labels)
             self._check(before)
         return loss
@@ -438,14 +470,62 @@ class Program:
         """Refuse the update that is being traced if it could not be trained truly."""
         bodies = _bodies()
         known = [*self.variables, *self.optimizer.variables]
-        self.refusal = _refusal(self.model, known, sum(bodies, []))
-        if self.refusal is None and _python_side(self.model) != before:
-            self.refusal = _python_refusal(self.model, self.kind.images)
+        nodes = sum(bodies, [])
+        self.refusal = _refusal(self.model, known, nodes)
+        calls_python = any("PyFunc" in node.op for node in nodes)
+        changed = _python_side(self._parts()) != before
+        if self.refusal is None and (changed or calls_python):
+            self.refusal = self._python_refusal()
         if self.refusal:
             raise ValueError(self.refusal)
         # XLA fills such shapes up, and may count what it added.
         if any(map(_has_shapes_of_values, bodies)):
             raise _NotForXLA
+
+    @tf.autograph.experimental.do_not_convert
+    def _parts(self) -> list[Any]:
+        """Return all whose code an update runs."""
+        kinds = (
+            keras.optimizers.Optimizer | keras.optimizers.schedules.LearningRateSchedule
+        )
+        made = [p for p in optimizers.contents(self.optimizer) if isinstance(p, kinds)]
+        variables = self.model.trainable_variables
+        rules = [rule for v in variables for rule in (v.regularizer, v.constraint)]
+        return [*layers_of(self.model), *made, *(rule for rule in rules if rule)]
+
+    def _python_refusal(self) -> str | None:
+        """Name what draws or counts in Python, where no update would repeat it."""
+        with ThreadPoolExecutor(1) as pool:  # in another thread no graph is traced
+            culprit = pool.submit(self._culprit).result()
+        if culprit is None:
+            return None
+        return (
+            f"the {culprit} draws from `random` or `numpy.random`, or counts in an "
+            "attribute, when it is called: this would happen once for all updates, as "
+            "in `fit`. Let it draw by keras.random, with a keras.random.SeedGenerator "
+            "as an attribute, and count in a weight, add_weight(trainable=False)"
+        )
+
+    def _culprit(self) -> str | None:
+        """Name the layer, or else the optimizer, that changes what Python keeps."""
+        if _is_drawn_elsewhere():  # by whom could not be told
+            return None
+        images, labels = self.kind.images, self.kind.labels
+        blank = tf.zeros((2, *images.shape[1:]), images.dtype)
+        try:
+            layer = _changing_layer(self.model, blank)
+            if layer is not None:
+                return f"layer {layer}"
+            sides = []
+            for _ in range(3):
+                self._update(blank, tf.zeros(2, labels.dtype))
+                sides.append(_python_side(self._parts()))
+        except Exception:  # blank images may be none that it can take
+            return None
+        if sides[0] == sides[1] or sides[1] == sides[2]:
+            return None
+        name = type(self.optimizer).__name__
+        return f"optimizer {name}, its schedule, or a rule on weights"
 
     def score(self, split: Images) -> tuple[float, float]:
         """Loss and accuracy in inference mode."""
@@ -539,6 +619,8 @@ def _describe(model: keras.Model) -> tuple[str | None, str | object]:
         config = keras.saving.serialize_keras_object(model)
         policy = model.dtype_policy.name
         names = {part.name: index for index, part in enumerate(operations)}
+        if len(names) < len(operations):  # two of one name would be taken for one
+            return nothing
         variables = [
             (
                 list(variable.shape),
@@ -556,6 +638,19 @@ def _describe(model: keras.Model) -> tuple[str | None, str | object]:
     except (TypeError, ValueError, NotImplementedError):
         return nothing
     return full, bare
+
+
+def _shown(model: keras.Model) -> str:
+    """Write down what Keras' own layers show, as the rate of a dropout."""
+    operations = operations_of(model)
+    names = dict.fromkeys((part.name for part in operations), 0)
+    shown: list[Any] = []
+    for part in operations:
+        if is_keras(part) and not isinstance(part, keras.Model):
+            with suppress(NotImplementedError):  # by a rule that is not Keras' own
+                config = part.get_config()
+                shown.append(_anonymous(config, names, initializers=False))
+    return json.dumps(shown, default=lambda part: type(part).__name__)
 
 
 def _leaves(values: Iterable[Any]) -> Iterator[Any]:
@@ -616,7 +711,7 @@ def _changes() -> list[tuple[tf.Tensor, str]]:
         for outside, inside in tf.compat.v1.get_default_graph().captures
         if outside.dtype == tf.resource
         for operation in inside.consumers()
-        if operation.type != "ReadVariableOp"
+        if operation.type not in READS
     ]
 
 
@@ -633,6 +728,9 @@ def _has_shapes_of_values(nodes: Sequence[Any]) -> bool:
         return True
     known = {node.name: node for node in nodes}
     lengths = [node.input[2] for node in nodes if node.op == "Slice"]
+    for node in nodes:
+        if node.op == "StridedSlice" and _is_of_any_length(node, known):
+            lengths += node.input[1:3]
     seen = set()
     while lengths:  # back to what they are computed from
         name = lengths.pop().partition(":")[0]
@@ -674,53 +772,72 @@ def _refusal(
     )
 
 
+def _is_of_any_length(node: Any, known: Mapping[str, Any]) -> bool:
+    """Whether a slice `x[a:b, …]` is more than single rows and whole dimensions."""
+    begin = known.get(node.input[1].partition(":")[0])
+    masks = {
+        name: node.attr[f"{name}_mask"].i
+        for name in ("begin", "end", "ellipsis", "new_axis", "shrink_axis")
+    }
+    fixed = masks["shrink_axis"] | masks["begin"] & masks["end"]
+    fixed |= masks["ellipsis"] | masks["new_axis"]
+    n = max(mask.bit_length() for mask in masks.values())
+    if begin is not None and begin.op == "Pack":
+        n = begin.attr["N"].i
+    return fixed != 2 ** max(n, 1) - 1
+
+
 @tf.autograph.experimental.do_not_convert
-def _python_side(*layers: keras.Layer) -> list:
-    """Return what calls of layers may change in Python: numbers, and generators."""
+def _python_side(parts: Iterable[Any]) -> list:
+    """Return what calls may change in Python: generators, and what parts hold."""
     legacy: Any = np.random.get_state(legacy=True)  # noqa: NPY002  # not ours
-    found: list = [random.getstate(), legacy[1].tobytes(), *legacy[2:]]
-    parts = [part for layer in layers for part in layers_of(layer)]
-    for part in parts:
-        for value in vars(part).values():
-            if isinstance(value, np.random.Generator):
-                found.append(str(value.bit_generator.state))
-            elif isinstance(value, random.Random):
-                found.append(value.getstate())
-            elif type(value) in (int, float) and not is_keras(part):
-                found.append(value)
-    return found
+    own = [vars(part).values() for part in parts if not is_keras(part)]
+    held = [_plain(value) for values in own for value in values]
+    return [random.getstate(), pickle.dumps(legacy), *held]
 
 
-def _python_refusal(model: keras.Model, images: tf.TensorSpec) -> str | None:
-    """Name a layer that draws or counts in Python, where no update repeats it."""
-    changing: list[str] = []
+def _plain(value: Any) -> Any:
+    """Return numbers, texts and generators in a form that can be compared."""
+    if isinstance(value, PLAIN):
+        return pickle.dumps(value)
+    if isinstance(value, itertools.count):
+        return repr(value)
+    if isinstance(value, Mapping):
+        return [_plain(part) for part in value.values()]
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return None
 
-    def watched(layer, *args, _call, **kwargs):
-        before = _python_side(layer)
+
+def _changing_layer(model: keras.Model, blank: tf.Tensor) -> str | None:
+    """Name a layer that draws or counts in Python in each call, if there is one."""
+    changing: list[list[str]] = [[], []]  # of two calls: one may keep a size
+
+    def watched(layer, *args, _call, _found, **kwargs):
+        before = _python_side(layers_of(layer))
         outputs = _call(*args, **kwargs)
-        if _python_side(layer) != before:
-            changing.append(layer.name)
+        if _python_side(layers_of(layer)) != before:
+            _found.append(layer.name)
         return outputs
 
-    with tf.init_scope():  # not in the graph
-        blank = tf.zeros((2, *images.shape[1:]), images.dtype)
-        model(blank, training=True)  # a size that is kept is now this batch's
-        layers = layers_of(model)
+    layers = layers_of(model)
+    model(blank, training=True)
+    for found in changing:
         for layer in layers:
-            layer.call = partial(watched, layer, _call=layer.call)
+            layer.call = partial(watched, layer, _call=layer.call, _found=found)
         try:
             model(blank, training=True)
         finally:
             for layer in layers:
                 del layer.call
-    if not changing:
-        return None
-    return (
-        f"the layer {changing[0]} draws from `random` or `numpy.random`, or counts in "
-        "an attribute, when it is called: this would happen once for all updates, as "
-        "in `fit`. Let it draw by keras.random, with a keras.random.SeedGenerator as "
-        "an attribute, and count in a weight, add_weight(trainable=False)"
-    )
+    return next((name for name in changing[0] if name in changing[1]), None)
+
+
+def _is_drawn_elsewhere() -> bool:
+    """Whether another thread draws from the generators that all share."""
+    before = _python_side([])
+    time.sleep(0.05)
+    return _python_side([]) != before
 
 
 def _state(model: keras.Model) -> list[keras.Variable]:

@@ -58,10 +58,12 @@ class Setting:
                 "learning_rate must be a number: give a schedule to the optimizer, as "
                 "in optimizer=keras.optimizers.SGD(schedule)"
             )
-        if isinstance(rate, str | list | tuple) or (
-            rate is not None and not 0 < rate < np.inf
-        ):
-            raise ValueError(f"learning_rate must be positive, not {rate}")
+        if rate is not None and not _is_positive(rate):
+            raise ValueError(f"learning_rate must be one positive number, not {rate!r}")
+        if not isinstance(self.cosine_decay, bool | np.bool_):
+            raise ValueError(
+                f"cosine_decay must be True or False, not {self.cosine_decay!r}"
+            )
 
     @classmethod
     def of(cls, **values: Any) -> "Setting":
@@ -137,6 +139,13 @@ class Plan:
         for start, end in zip([0, *ends], ends, strict=False):
             epoch = start // per_epoch
             yield epoch + 1, start - epoch * per_epoch, end - epoch * per_epoch
+
+
+def _is_positive(rate: Any) -> bool:
+    try:
+        return not isinstance(rate, str) and np.ndim(rate) == 0 < float(rate) < np.inf
+    except (TypeError, ValueError):
+        return False
 
 
 def _decay(start: float | None, total: int) -> np.ndarray:

@@ -81,6 +81,8 @@ def train(
     Parameters
     ----------
     builders : name of each model and the function that builds it, returning logits.
+        Its layers are called once for all updates, mostly with an open number of
+        images: ``images.shape[0]`` is ``None``.
     dataset : train, validation and test images, and labels from 0 as whole numbers.
     seeds : one run of every model for each.
     score_training : false leaves the training images unscored, where nobody reads
@@ -206,6 +208,11 @@ class _Way:
             raise ValueError(
                 f"workers must be a whole number from 1, not {self.workers}"
             )
+        for name in ("order", "probe", "at_end"):
+            if not callable(getattr(self, name) or callable):
+                raise ValueError(
+                    f"{name} must be a function, not {getattr(self, name)!r}"
+                )
 
 
 class _Run:

@@ -1075,7 +1075,7 @@ def test_a_schedule_is_no_learning_rate():
     with pytest.raises(ValueError, match="give a schedule to the optimizer"):
         train(lambda: pytest.fail("a model was built"), learning_rate=schedule)
     for rate in ("0.1", [0.1]):
-        with pytest.raises(ValueError, match="learning_rate must be positive"):
+        with pytest.raises(ValueError, match="learning_rate must be one positive"):
             train(lambda: pytest.fail("a model was built"), learning_rate=rate)
 
 

@@ -1,0 +1,430 @@
+"""What people who tried to break the trainer and the probes found, each with its test.
+
+A fault is trained truly, as a plain loop of Keras' own steps would, or refused.
+"""
+
+import itertools
+import random
+import threading
+from functools import partial
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from test_promises import TINY, assert_equal_to_plain_loop, network
+
+from helpers import models, probes, programs, training
+
+IMAGES, LABELS = TINY.test.images, TINY.test.labels
+SGD = partial(keras.optimizers.SGD, 0.1)
+
+
+def last_loss(build, **options):
+    """Train a run of a seed, or of some, and return the test loss of each."""
+    few = {"seeds": [1], "updates": 8, "batch_size": 16, "workers": 1}
+    frame = training.train({"m": build}, TINY, **few | options)
+    return frame.groupby("seed")["test_loss"].last().to_dict()
+
+
+# --- what Python keeps ---------------------------------------------------------------
+
+
+class InPython(keras.layers.Layer):
+    """Does in training what a function of the layer says."""
+
+    def __init__(self, factor, **held):
+        super().__init__(name="culprit")
+        self.factor = factor
+        for name, value in held.items():
+            setattr(self, name, value)
+
+    def call(self, images, training=False):
+        return images * self.factor(self) if training else images
+
+
+def drawn():
+    return np.float32(np.random.uniform())  # noqa: NPY002
+
+
+def bump(layer):
+    layer.calls[0] += 1
+    return 1 + 0.1 * layer.calls[0]
+
+
+def flip(layer):
+    layer.on = not layer.on
+    return 2.0 if layer.on else 1.0
+
+
+PYTHON = {
+    "a list": lambda: InPython(bump, calls=[0]),
+    "a switch": lambda: InPython(flip, on=False),
+    "a counter": lambda: InPython(
+        lambda layer: 1 / next(layer.count), count=itertools.count(1)
+    ),
+    "NumPy's older generator": lambda: InPython(
+        lambda layer: layer.draw.uniform(),
+        draw=np.random.RandomState(0),  # noqa: NPY002
+    ),
+    "a function that draws": lambda: InPython(
+        lambda layer: tf.ensure_shape(tf.numpy_function(drawn, [], tf.float32), ())
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PYTHON)
+def test_a_layer_that_keeps_something_in_python_is_refused(name):
+    with pytest.raises(ValueError, match="the layer culprit draws from"):
+        last_loss(network(PYTHON[name]))
+
+
+class Wandering(keras.optimizers.SGD):
+    """Adds noise of NumPy's to each gradient."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        noise = np.random.normal(size=variable.shape).astype(np.float32)  # noqa: NPY002
+        super().update_step(gradient + noise, variable, learning_rate)
+
+
+class Fading(keras.optimizers.schedules.LearningRateSchedule):
+    """Falls with its calls, which Python alone counts."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, step):
+        self.calls += 1
+        return 0.1 / self.calls
+
+
+class Rough(keras.regularizers.Regularizer):
+    """Weighs a kernel by a number that NumPy draws."""
+
+    def __call__(self, kernel):
+        return keras.ops.sum(kernel) * np.random.uniform()  # noqa: NPY002
+
+
+@pytest.mark.parametrize(
+    ("build", "optimizer"),
+    [
+        (network(), lambda: Wandering(0.1)),
+        (network(), lambda: keras.optimizers.SGD(Fading())),
+        (network(lambda: keras.layers.Dense(8, kernel_regularizer=Rough())), "sgd"),
+    ],
+)
+def test_an_optimizer_or_rule_that_draws_in_python_is_refused(build, optimizer):
+    with pytest.raises(ValueError, match="its schedule, or a rule on weights draws"):
+        last_loss(build, optimizer=optimizer)
+
+
+def test_what_another_thread_draws_is_no_fault_of_the_model():
+    done = threading.Event()
+
+    def draw():
+        while not done.is_set():
+            np.random.uniform()  # noqa: NPY002
+
+    thread = threading.Thread(target=draw)
+    thread.start()
+    try:
+        last_loss(network(lambda: keras.layers.Dense(9, activation="relu")))
+    finally:
+        done.set()
+        thread.join()
+
+
+# --- what programs and starting weights share ----------------------------------------
+
+
+def test_a_builder_that_was_corrected_starts_from_its_own_weights():
+    def pinned():
+        keras.utils.set_random_seed(0)
+        return network()()
+
+    programs.clear()
+    right = last_loss(network(), seeds=[0, 1])
+    for first, second in [(pinned, network()), (network(), pinned)]:
+        programs.clear()
+        last_loss(first, seeds=[0, 1])
+        found = last_loss(second, seeds=[0, 1])
+        assert (found == right) == (second is not pinned)
+
+
+def test_optimizers_that_choose_by_name_share_no_program():
+    def two(first, second):
+        return lambda: keras.Sequential(
+            [
+                keras.Input((4, 4)),
+                keras.layers.Flatten(),
+                keras.layers.Dense(8, "relu", name=first),
+                keras.layers.Dense(4, name=second),
+            ]
+        )
+
+    slow, fast = keras.optimizers.SGD(1e-4), keras.optimizers.SGD(0.5)
+    chosen = keras.optimizers.OptimizerMap(slow, {".*head.*": fast})
+    optimizer = keras.optimizers.MultiOptimizer(chosen)
+    found = [
+        last_loss(build, optimizer=optimizer)
+        for build in (two("head", "body"), two("body", "head"))
+    ]
+    assert found[0] != found[1]
+
+
+def test_layers_of_one_name_are_not_taken_for_one():
+    def nested(last):
+        def build():
+            twins = [keras.layers.Dense(8, name="same") for _ in "ab"]
+            parts = [twins[0], twins[1], twins[last]]
+            blocks = [
+                keras.Sequential([keras.Input((8,)), part], name=f"block_{index}")
+                for index, part in enumerate(parts)
+            ]
+            head = [keras.Input((4, 4)), keras.layers.Flatten(), keras.layers.Dense(8)]
+            return keras.Sequential([*head, *blocks, keras.layers.Dense(4)])
+
+        return build
+
+    last_loss(nested(0))
+    found = last_loss(nested(1))
+    programs.clear()
+    assert found == last_loss(nested(1))
+
+
+class Same(keras.layers.Layer):
+    """Returns what it is given."""
+
+    def call(self, images):
+        return images
+
+
+def test_a_builder_that_draws_what_acts_in_training_alone_is_refused():
+    def drawn():
+        return keras.layers.Dropout(random.uniform(0.1, 0.9))
+
+    with pytest.raises(ValueError, match="differ by the seed in more than"):
+        last_loss(network(Same, drawn), seeds=[1, 2])
+    last_loss(network(Same, lambda: keras.layers.Dropout(0.3)), seeds=[1, 2])
+
+
+# --- measuring -----------------------------------------------------------------------
+
+
+class Decaying(keras.layers.Layer):
+    """Shrinks a trained weight whenever it is called."""
+
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(8, 8))
+
+    def call(self, images):
+        self.kernel.assign(0.9 * self.kernel)
+        return images @ self.kernel
+
+
+def test_measuring_leaves_trained_weights_as_they_were():
+    ways = [{}, {"measure_every": 1}, {"measure_every": 1, "probe": lambda model: {}}]
+    found = [last_loss(network(Decaying), **way) for way in ways]
+    found.append({1: last_loss(network(Decaying), seeds=[2, 1])[1]})
+    assert found == [found[0]] * len(found)
+
+
+# --- shapes and resources ------------------------------------------------------------
+
+
+class First(keras.layers.Layer):
+    """Adds running sums of as many numbers as are positive, from the first on."""
+
+    def call(self, images):
+        flat = tf.reshape(images, [-1])
+        count = tf.reduce_sum(tf.cast(flat > 0, tf.int32))
+        return images + 1e-3 * tf.reduce_sum(tf.cumsum(flat[:count]))
+
+
+def test_a_slice_whose_end_depends_on_values_is_trained_truly():
+    with pytest.warns(UserWarning, match="XLA cannot compile"):
+        assert_equal_to_plain_loop(network(First), SGD)
+
+
+class Chosen(keras.layers.Layer):
+    """Multiplies by a column that the values choose."""
+
+    def call(self, images):
+        column = tf.reduce_sum(tf.cast(images > 0, tf.int32)) % 8
+        return images * images[:, column][:, None]
+
+
+def test_a_column_that_depends_on_values_is_compiled(recwarn):
+    assert_equal_to_plain_loop(network(Chosen), SGD)
+    assert not [each for each in recwarn.list if "XLA" in str(each.message)]
+
+
+class Looking(keras.layers.Layer):
+    """Reads rows of a variable that is TensorFlow's, and never changes it."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = tf.Variable(tf.random.stateless_normal((10, 8), [1, 2]))
+
+    def call(self, images):
+        rows = tf.cast(tf.abs(images[:, 0]), tf.int32) % 10
+        return images + tf.gather(self.table, rows)
+
+
+def test_a_table_that_is_only_read_is_no_change():
+    assert_equal_to_plain_loop(network(Looking), SGD)
+
+
+# --- slips that are named ------------------------------------------------------------
+
+
+class OwnStep(keras.Model):
+    """Says itself how it is trained."""
+
+    def __init__(self):
+        super().__init__()
+        self.flat, self.dense = keras.layers.Flatten(), keras.layers.Dense(4)
+
+    def call(self, images):
+        return self.dense(self.flat(images))
+
+    def train_step(self, data):
+        return {}
+
+
+def frozen():
+    model = network()()
+    model.trainable = False
+    return model
+
+
+class Updated(keras.layers.Layer):
+    """Sets a row, by what has no gradient under XLA."""
+
+    def call(self, images):
+        return keras.ops.slice_update(images, [0, 0], images[:1] * 2)
+
+
+SLIPS = {
+    "own step": ({"build": OwnStep}, "train_step of its own"),
+    "nothing trained": ({"build": frozen}, "no weight to train"),
+    "no gradient": ({"build": network(Updated)}, "cannot be compiled"),
+    "a rate of two": ({"learning_rate": np.ones(2)}, "one positive number"),
+    "a rate that is a function": ({"learning_rate": len}, "one positive number"),
+    "a rate that is a text": ({"learning_rate": "0.1"}, "one positive number"),
+    "a decay that is a text": ({"cosine_decay": "no"}, "True or False"),
+    "an end that is no function": ({"at_end": 3}, "must be a function"),
+}
+
+
+@pytest.mark.parametrize("name", SLIPS)
+def test_a_slip_is_named_in_a_sentence(name):
+    options, said = SLIPS[name]
+    with pytest.raises(ValueError, match=said) as caught:
+        last_loss(**{"build": network()} | options)
+    assert len(str(caught.value)) < 400
+
+
+def test_a_rate_may_be_a_number_of_numpys():
+    assert last_loss(network(), learning_rate=np.array(0.1)) == last_loss(
+        network(), learning_rate=0.1
+    )
+
+
+# --- probes --------------------------------------------------------------------------
+
+
+class Compiled(keras.layers.Layer):
+    """Hides its layer in a function of TensorFlow's."""
+
+    def __init__(self):
+        super().__init__(name="hidden_one")
+        self.dense = keras.layers.Dense(8)
+
+    def build(self, shape):
+        self.dense.build(shape)
+
+    @tf.function
+    def call(self, images):
+        return self.dense(images)
+
+
+@pytest.mark.parametrize(
+    "probe",
+    [
+        probes.loss,
+        probes.gradient_norms,
+        partial(probes.along_gradient, distances=[0.1]),
+        partial(probes.covariate_shift, learning_rate=0.1),
+        lambda model, images, labels: probes.reestimate(model, images),
+        lambda model, images, labels: probes.activation_inputs(model, images),
+    ],
+)
+def test_what_a_probe_cannot_see_into_is_refused(probe):
+    with pytest.raises(ValueError, match=r"the call of hidden_one is a tf\.function"):
+        probe(network(Compiled)(), IMAGES, LABELS)
+
+
+def test_what_does_not_fit_the_model_is_named():
+    model = network()()
+    with pytest.raises(ValueError, match=r"takes images of shape \(None, 4, 4\)"):
+        probes.loss(model, IMAGES[:, :2], LABELS)
+    with pytest.raises(ValueError, match=r"labels of shape \(3,\) do not fit 32"):
+        probes.loss(model, IMAGES, LABELS[:3])
+    with pytest.raises(ValueError, match="no weights yet"):
+        probes.loss(OwnStep(), IMAGES, LABELS)
+
+
+class Masked(keras.layers.Layer):
+    """Multiplies by an array and a list that may be set."""
+
+    def __init__(self):
+        super().__init__(name="masked")
+        self.mask, self.factor = np.ones(8, np.float32), [1.0]
+
+    def call(self, images):
+        return images * self.mask * self.factor[0]
+
+
+def test_measures_follow_arrays_and_lists_that_are_set():
+    model = network(Masked)()
+    seen = {probes.loss(model, IMAGES, LABELS)}
+    model.get_layer("masked").mask = np.full(8, 2, np.float32)
+    seen.add(probes.loss(model, IMAGES, LABELS))
+    model.get_layer("masked").factor[0] = 3.0
+    seen.add(probes.loss(model, IMAGES, LABELS))
+    assert len(seen) == 3
+
+
+class Optional(keras.layers.Layer):
+    """Has an activation, or none."""
+
+    def __init__(self, activation=None):
+        super().__init__()
+        self.dense, self.activation = keras.layers.Dense(8), activation
+
+    def call(self, images):
+        found = self.dense(images)
+        return found if self.activation is None else self.activation(x=found)
+
+
+@pytest.mark.parametrize(("activation", "units"), [(None, 6), (keras.ops.tanh, 8)])
+def test_a_layer_may_have_no_activation_or_call_it_by_keyword(activation, units):
+    hidden = [keras.layers.Dense(6, activation="relu"), Optional(activation)]
+    head = [keras.Input((4, 4)), keras.layers.Flatten()]
+    model = keras.Sequential([*head, *hidden, keras.layers.Dense(4)])
+    assert probes.activation_inputs(model, IMAGES).shape == (32, units)
+
+
+def test_a_linear_activation_is_none():
+    layers = [keras.Input((4, 4)), keras.layers.Flatten()]
+    layers += [keras.layers.Dense(5, activation="relu"), keras.layers.Dense(4)]
+    layers += [keras.layers.Activation("linear"), keras.layers.Reshape((4,))]
+    found = probes.activation_inputs(keras.Sequential(layers), IMAGES)
+    assert found.shape == (32, 5)
+
+
+def test_a_model_without_hidden_activation_is_refused_without_a_trace():
+    with pytest.raises(ValueError, match="no hidden activation") as caught:
+        probes.activation_inputs(models.mlp(()), np.zeros((2, 28, 28), np.float32))
+    assert "in user code" not in str(caught.value)
