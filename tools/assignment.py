@@ -138,8 +138,8 @@ def main() -> None:
     options = parser.parse_args()
     with notebooks.said_clearly():
         path = write(notebooks.ROOT, data=options.data)
-    size = path.stat().st_size / 1e6
-    print(f"build/{path.name} ({size:.1f} MB): hand it out as it is")
+    size = path.stat().st_size / 1e3
+    print(f"build/{path.name} ({size:,.0f} kB): hand it out as it is")
 
 
 if __name__ == "__main__":
