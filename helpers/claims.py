@@ -335,7 +335,7 @@ def _judged(claim: Claim, runs: pd.DataFrame) -> dict[str, Any]:
         "n_replications": len(means),
         "n_seeds": len(differences),
         "same_verdict": np.mean([one == verdict for one in alone]),
-        "wrong_sign": (np.sign(differences) == -np.sign(means.mean())).mean(),
+        "wrong_sign": (differences * means.mean() < 0).mean(),
         "p": _p_value(means, claim.margin, verdict),
     }
 

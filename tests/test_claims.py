@@ -252,6 +252,13 @@ def test_shares_count_replications_and_seeds():
     assert row["wrong_sign"] == 2 / 20
 
 
+def test_effects_of_zero_point_nowhere():
+    one = claim()
+    effects = on_record(one, [[0.0] * 5] * 3)
+    (row,) = claims.judge(effects, registered(one)).to_dict("records")
+    assert (row["verdict"], row["wrong_sign"]) == ("no effect", 0)
+
+
 @pytest.mark.parametrize("mean", [0.02, -0.02, 0.0])
 def test_p_is_that_of_scipys_one_sided_test_against_the_margin(mean):
     one, noise = claim(), np.random.default_rng(1).normal(mean, 0.002, size=(6, 5))
