@@ -294,7 +294,7 @@ def settings_of(model: keras.Model) -> tuple:
 
 def _plain(value: Any) -> Any:
     """Return what is set by assigning, in a form that can be compared and hashed."""
-    if isinstance(value, bool | int | float | str):
+    if isinstance(value, bool | int | float | str | np.generic):
         return value
     if isinstance(value, np.ndarray):
         return value.shape, value.tobytes()

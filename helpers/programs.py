@@ -792,20 +792,20 @@ def _python_side(parts: Iterable[Any]) -> list:
     """Return what calls may change in Python: generators, and what parts hold."""
     legacy: Any = np.random.get_state(legacy=True)  # noqa: NPY002  # not ours
     own = [vars(part).values() for part in parts if not is_keras(part)]
-    held = [_plain(value) for values in own for value in values]
+    held = [_comparable(value) for values in own for value in values]
     return [random.getstate(), pickle.dumps(legacy), *held]
 
 
-def _plain(value: Any) -> Any:
+def _comparable(value: Any) -> Any:
     """Return numbers, texts and generators in a form that can be compared."""
     if isinstance(value, PLAIN):
         return pickle.dumps(value)
     if isinstance(value, itertools.count):
         return repr(value)
     if isinstance(value, Mapping):
-        return [_plain(part) for part in value.values()]
+        return [_comparable(part) for part in value.values()]
     if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
+        return [_comparable(part) for part in value]
     return None
 
 

@@ -386,14 +386,15 @@ class Masked(keras.layers.Layer):
         return images * self.mask * self.factor[0]
 
 
-def test_measures_follow_arrays_and_lists_that_are_set():
+def test_measures_follow_arrays_lists_and_numbers_of_numpys_that_are_set():
     model = network(Masked)()
     seen = {probes.loss(model, IMAGES, LABELS)}
     model.get_layer("masked").mask = np.full(8, 2, np.float32)
     seen.add(probes.loss(model, IMAGES, LABELS))
-    model.get_layer("masked").factor[0] = 3.0
-    seen.add(probes.loss(model, IMAGES, LABELS))
-    assert len(seen) == 3
+    for factor in (3.0, np.float32(4), np.float32(5)):
+        model.get_layer("masked").factor[0] = factor
+        seen.add(probes.loss(model, IMAGES, LABELS))
+    assert len(seen) == 5
 
 
 class Optional(keras.layers.Layer):
