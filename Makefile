@@ -10,6 +10,8 @@ $(foreach ready,$(wildcard $(READY) $(BENCH_READY)),$(shell \
   $(dir $(ready))bin/python -c '' 2>/dev/null || rm -f $(ready)))
 # Texts are UTF-8, whatever the terminal's language.
 export PYTHONUTF8 := 1
+# The cache would stand in the checkout, which may be read-only.
+export RUFF_NO_CACHE := true
 # What readers may have set that would keep Python from `tools`, or pip from .venv.
 unexport PYTHONSAFEPATH
 export PIP_USER := 0
@@ -40,13 +42,20 @@ help: ## Show this list
 
 .venv: $(READY) ## Create the environment alone
 
+# Two first commands at once would clear the environment under each other: the second
+# waits, and finds it made.
+LOCK := $(shell command -v flock >/dev/null && echo flock .venv.lock)
 $(READY): requirements.txt requirements-dev.txt requirements-cluster.txt constraints.txt
+ifdef LOCKED
 	$(CHECK_PYTHON)
 	$(call INSTALL,.venv,-r requirements.txt -r requirements-dev.txt -c constraints.txt)
 	@# So that a plain 'jupyter nbconvert --to html' makes the offline pages too.
 	mkdir -p .venv/etc/jupyter
 	ln -sf ../../../tools/nbconvert_config.py .venv/etc/jupyter/jupyter_nbconvert_config.py
 	touch $@
+else
+	@$(LOCK) $(MAKE) --silent --no-print-directory LOCKED=1 $@
+endif
 
 report: $(READY) ## Execute a copy of every notebook and export it to build/html/
 	$(BIN)/python -m tools.report
@@ -87,8 +96,10 @@ assignment: $(READY) ## Make build/assignment.zip for students (DATA=1: with dat
 	$(BIN)/python -m tools.marking
 	$(BIN)/python -m tools.assignment $(if $(filter 1,$(DATA)),--data)
 
+# A folder may be named O'Brien, or hold a dollar: the shell reads its name, not make.
+grade: export CHOSEN := $(value SUBMISSIONS)
 grade: $(READY) ## Grade what students handed in (SUBMISSIONS=folder or zip, JOBS=2, TRUST=1)
-	$(BIN)/python -m tools.grade '$(SUBMISSIONS)' --jobs $(or $(JOBS),2) $(if $(filter 1,$(TRUST)),--trust)
+	$(BIN)/python -m tools.grade "$$CHOSEN" --jobs $(or $(JOBS),2) $(if $(filter 1,$(TRUST)),--trust)
 
 feedback: $(READY) ## Make students' pages and totals again, after essays.csv was filled in
 	$(BIN)/python -m tools.feedback

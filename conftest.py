@@ -36,7 +36,14 @@ def pytest_configure(config):
     if not hasattr(config, "workerinput"):  # xdist's workers inherit what is set here
         folder = tempfile.TemporaryDirectory(prefix="bn-run-")
         plots = Path(folder.name) / "plots"
-        scratch.copy(ROOT / "plots", plots)
+        try:
+            scratch.copy(ROOT / "plots", plots)
+        except OSError as error:
+            raise pytest.UsageError(
+                f"plots/ cannot be copied to {folder.name} "
+                f"({error.strerror or error}): make room there, or let TMPDIR name "
+                "another folder, then run again"
+            ) from None
         for name in scratch.READERS_OWN:
             os.environ.pop(name, None)
         os.environ.update(scratch.surroundings({}, Path(folder.name)))
@@ -51,12 +58,16 @@ def pytest_collectstart(collector):
         collector.skip_compare += ("text/html", "stderr")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist tells what there is
 def pytest_collection_finish(session):
-    """Refuse a choice of cells that leaves out what they need."""
+    """Put cells in their order; refuse a choice that leaves out what they need."""
     chosen: dict[Path, list[int]] = {}
-    for item in session.items:
-        if type(item).__name__ == "IPyNbCell":
-            chosen.setdefault(item.path, []).append(item.cell_num)
+    places = [i for i, x in enumerate(session.items) if type(x).__name__ == "IPyNbCell"]
+    cells = [session.items[place] for place in places]  # by --ff, failed ones first
+    cells.sort(key=lambda cell: (cell.path, cell.cell_num))
+    for place, cell in zip(places, cells, strict=True):
+        session.items[place] = cell
+        chosen.setdefault(cell.path, []).append(cell.cell_num)
     for path, numbers in chosen.items():
         if numbers != list(range(len(numbers))):
             raise pytest.UsageError(

@@ -14,7 +14,7 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from pathlib import Path
@@ -205,6 +205,7 @@ def load_folder(
     counts = np.bincount(labels, minlength=len(class_names))
     _check_classes(folder, dict(zip(class_names, counts, strict=True)), share)
     parts = _stratified_parts(labels, round(share * len(labels)))
+    _check_parts(class_names, {part: labels[i] for part, i in parts.items()}, share)
     splits = {part: _make_split(pixels[i], labels[i]) for part, i in parts.items()}
     name = folder.resolve().name if folder.name in ("", "..") else folder.name
     return Dataset(name=name, class_names=class_names, **splits)
@@ -220,6 +221,20 @@ def _check_classes(folder: Path, counts: Mapping[str, int], share: float) -> Non
                 f"class {name!r} in {folder} has {count} images ({FORMATS}): it needs "
                 f"at least {least} to be split, so add images or remove it"
             )
+
+
+def _check_parts(
+    class_names: Sequence[str], parts: Mapping[str, np.ndarray], share: float
+) -> None:
+    """Refuse a class of which a part has no image, for a share is rounded."""
+    for part, labels in parts.items():
+        for index, name in enumerate(class_names):
+            if index not in labels:
+                raise ValueError(
+                    f"class {name!r} has too few images: with a share of {share} none "
+                    f"is left for the {part} images, so add some or choose a smaller "
+                    "share"
+                )
 
 
 def _stratified_parts(labels: np.ndarray, n: int) -> dict[str, np.ndarray]:

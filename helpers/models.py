@@ -1,7 +1,7 @@
 """Builders of the networks under study; each call returns a fresh Keras model."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -15,6 +15,7 @@ NORMALIZATIONS = {
     "layer": keras.layers.LayerNormalization,
 }
 ORDER = ("normalization", "activation", "dropout")
+KEPT_BY_KERAS = frozenset(vars(keras.layers.Dense(1))) | set(vars(keras.Sequential()))
 
 Normalization = str | Callable[[], keras.Layer] | None
 
@@ -283,24 +284,45 @@ def settings_of(model: keras.Model) -> tuple:
         _plain(value)
         for part in parts
         for name, value in vars(part).items()
-        if not name.startswith("_")
+        if not name.startswith("_") or _is_own(name, part)
     ]
     return (
         tuple(getattr(part, "trainable", None) for part in parts),
         tuple(policy and policy.name for policy in policies),
         tuple(held),
+        (keras.config.epsilon(), keras.config.floatx()),
     )
 
 
-def _plain(value: Any) -> Any:
+def _is_own(name: str, part: keras.Operation) -> bool:
+    """Whether a private attribute is of a layer's author, and not of Keras."""
+    return type(part).__module__.split(".")[0] != "keras" and name not in KEPT_BY_KERAS
+
+
+def _plain(value: Any, depth: int = 3) -> Any:
     """Return what is set by assigning, in a form that can be compared and hashed."""
-    if isinstance(value, bool | int | float | str | np.generic):
+    within = partial(_plain, depth=depth - 1)
+    if isinstance(value, bool | int | float | complex | str | bytes | np.generic):
         return value
+    if keras.ops.is_tensor(value):
+        value = keras.ops.convert_to_numpy(value)
     if isinstance(value, np.ndarray):
-        return value.shape, value.tobytes()
+        return value.shape, value.dtype.str, value.tobytes()
+    if isinstance(value, keras.Operation | keras.Variable) or depth == 0:
+        return None  # layers are looked at by themselves
+    if isinstance(value, partial):
+        return within(value.func), within(value.args), within(value.keywords)
+    if inspect.isroutine(value) or isinstance(value, type):
+        return value
+    if isinstance(value, Mapping):
+        return tuple((key, within(part)) for key, part in value.items())
     if isinstance(value, list | tuple):
-        return tuple(map(_plain, value))
-    return id(value) if inspect.isfunction(value) else None
+        return tuple(map(within, value))
+    if isinstance(value, set | frozenset):
+        return frozenset(map(within, value))
+    if inspect.ismodule(value) or not hasattr(value, "__dict__"):
+        return None
+    return type(value), within(vars(value))
 
 
 def _check(*normalizations: Normalization) -> None:

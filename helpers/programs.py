@@ -56,6 +56,7 @@ starting_weights: OrderedDict[str, dict[int, Weights]] = OrderedDict()
 _built: WeakSet[keras.Layer] = WeakSet()  # models among them
 # By identity, for `==` of variables compares their values.
 _variables: "WeakValueDictionary[int, keras.Variable]" = WeakValueDictionary()
+_shared: "WeakValueDictionary[int, keras.Variable]" = WeakValueDictionary()
 _inferences: "WeakKeyDictionary[keras.Model, Inference]" = WeakKeyDictionary()
 
 
@@ -224,11 +225,14 @@ class Network:
         _built.update(layers_of(model))
         if not model.built and isinstance(model, keras.Sequential):
             model.build((None, *self.train.images.shape[1:]))
-        elif not model.built:  # what a class does in its call is known by calling it
-            model(self.train.images[:1], training=False)
+        elif not model.built:  # a true call might move its generators and counters
+            _traced(model, self.train.images)
         for variable in model.variables:
             is_shared = _variables.get(id(variable)) is variable
-            if is_shared and _is_changed(variable):
+            if not is_shared:
+                continue
+            _shared[id(variable)] = variable  # it may be one that nothing changes
+            if _is_changed(variable):
                 raise ValueError(
                     f"a builder put one variable, {variable.path}, into two models, so "
                     "that the training of one would change the other: let it make a "
@@ -472,6 +476,8 @@ class Program:
         known = [*self.variables, *self.optimizer.variables]
         nodes = sum(bodies, [])
         self.refusal = _refusal(self.model, known, nodes)
+        if self.refusal is None:
+            self.refusal = _sharing()
         calls_python = any("PyFunc" in node.op for node in nodes)
         changed = _python_side(self._parts()) != before
         if self.refusal is None and (changed or calls_python):
@@ -617,7 +623,7 @@ def _describe(model: keras.Model) -> tuple[str | None, str | object]:
             return nothing
     try:
         config = keras.saving.serialize_keras_object(model)
-        policy = model.dtype_policy.name
+        policy = model.dtype_policy.name, keras.config.epsilon(), keras.config.floatx()
         names = {part.name: index for index, part in enumerate(operations)}
         if len(names) < len(operations):  # two of one name would be taken for one
             return nothing
@@ -647,7 +653,8 @@ def _shown(model: keras.Model) -> str:
     shown: list[Any] = []
     for part in operations:
         if is_keras(part) and not isinstance(part, keras.Model):
-            with suppress(NotImplementedError):  # by a rule that is not Keras' own
+            # By a rule that is not Keras' own, or a partial function.
+            with suppress(NotImplementedError, TypeError):
                 config = part.get_config()
                 shown.append(_anonymous(config, names, initializers=False))
     return json.dumps(shown, default=lambda part: type(part).__name__)
@@ -772,6 +779,19 @@ def _refusal(
     )
 
 
+def _sharing() -> str | None:
+    """Name a variable of several models that the update being traced changes."""
+    shared = {id(variable.value.handle): variable for variable in _shared.values()}
+    for handle, _ in _changes():
+        if id(handle) in shared:
+            return (
+                f"a builder put {shared[id(handle)].path} into two models, so that the "
+                "training of one would change the other: let it make a new layer each "
+                "time, or freeze it with `trainable = False`"
+            )
+    return None
+
+
 def _is_of_any_length(node: Any, known: Mapping[str, Any]) -> bool:
     """Whether a slice `x[a:b, …]` is more than single rows and whole dimensions."""
     begin = known.get(node.input[1].partition(":")[0])
@@ -861,20 +881,7 @@ def _is_convolutional(model: keras.Model) -> bool:
 
 
 def _output_shape(model: keras.Model, images: tf.Tensor) -> tuple:
-    if getattr(model, "outputs", None):
-        found = model.outputs
-    else:  # of a class
-        whole = keras.KerasTensor((None, *images.shape[1:]), images.dtype.name)
-        hears = "training" in inspect.signature(model.call).parameters
-        mode = {"training": False} if hears else {}
-        try:
-            found = model.compute_output_spec(whole, **mode)
-        except Exception as error:  # whatever its call makes of a symbolic tensor
-            raise ValueError(
-                f"the model {type(model).__name__} cannot be compiled: its call takes "
-                "numbers out of a tensor, or its number of images, as `if`, `float`, "
-                "`len` and `x.shape[0]` do: use keras.ops, with -1 in a reshape"
-            ) from error
+    found = getattr(model, "outputs", None) or _traced(model, images)  # of a class
     outputs = keras.tree.flatten(found)
     if len(outputs) != 1:
         raise ValueError(
@@ -882,6 +889,26 @@ def _output_shape(model: keras.Model, images: tf.Tensor) -> tuple:
             "return the logits alone"
         )
     return outputs[0].shape
+
+
+def _traced(model: keras.Model, images: tf.Tensor) -> Any:
+    """Call a model of a class with no values: variables are made, and none is changed.
+
+    Returns
+    -------
+    What it returns, as symbolic tensors for any number of images.
+    """
+    whole = keras.KerasTensor((None, *images.shape[1:]), images.dtype.name)
+    hears = "training" in inspect.signature(model.call).parameters
+    mode = {"training": False} if hears else {}
+    try:
+        return model(whole, **mode)
+    except Exception as error:  # whatever its call makes of a symbolic tensor
+        raise ValueError(
+            f"the model {type(model).__name__} cannot be compiled: its call takes "
+            "numbers out of a tensor, or its number of images, as `if`, `float`, "
+            "`len` and `x.shape[0]` do: use keras.ops, with -1 in a reshape"
+        ) from error
 
 
 def _said(error: Exception) -> str:

@@ -175,22 +175,25 @@ def pace(
     """Seconds that an update takes: a row a seed, a column a model.
 
     Over an epoch of each, or the budget given, with the settings of :func:`train`; the
-    models of a seed take turns of a quarter of an epoch, alone on the machine.
+    models of a seed take turns of a quarter of an epoch, alone on the machine. Of a run
+    that diverges, up to the measurement before; NaN if there is none.
 
     Raises
     ------
     ValueError
         As :func:`train`.
     """
+    _check_kinds(builders, dataset)
     if "updates" not in settings:
         settings = {"epochs": 1} | settings
     batch_size = Setting.of(**settings).batch_size
     alone = {"workers": 1, "score_training": False}
     alone["measure_every"] = max(1, len(dataset.train) // batch_size // 4)
     runs = train(builders, dataset, seeds=seeds, **settings | alone)
-    last = runs.sort_values("updates").groupby(["seed", "model"]).tail(1)
-    last = last.assign(pace=last["seconds"] / last["updates"])
-    return last.pivot(index="seed", columns="model", values="pace")[list(builders)]
+    ran = runs.assign(pace=runs["seconds"] / runs["updates"])
+    ran.loc[runs["diverged"].astype(bool), "pace"] = np.nan  # its clock has stopped
+    last = ran.sort_values("updates").groupby(["seed", "model"])["pace"].last()
+    return last.unstack("model")[list(builders)]
 
 
 @dataclass(frozen=True)

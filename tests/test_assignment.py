@@ -3,6 +3,7 @@
 import ast
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -210,6 +211,31 @@ def test_the_first_cell_finds_the_helpers_or_says_what_to_do(edition, tmp_path, 
         assert ended.stderr.startswith("assignment.zip is not complete: wait until its")
     else:
         assert ended.stderr.startswith("The folder helpers/ is missing. Put assignment")
+
+
+@pytest.mark.parametrize("place", ["here", "on the path"])
+def test_the_first_cell_leaves_the_helpers_of_another_course_alone(
+    edition, tmp_path, place
+):
+    mine, course = tmp_path / "mine", tmp_path / "course"
+    mine.mkdir()
+    with zipfile.ZipFile(mine / "assignment.zip", "w") as archive:
+        archive.writestr("helpers/__init__.py", "")
+        archive.writestr("helpers/quiet.py", "print('found')")
+    other = (mine if place == "here" else course) / "helpers.py"
+    other.parent.mkdir(exist_ok=True)
+    other.write_text("theirs = 1")
+    ended = subprocess.run(
+        [sys.executable, "-c", notebooks.code_cells(edition)[0].source],
+        cwd=mine, capture_output=True, text=True,
+        env=os.environ | {"PYTHONPATH": str(course)},
+    )  # fmt: skip
+    assert other.read_text() == "theirs = 1"
+    if place == "here":
+        assert ended.stderr.startswith("Another course's helpers are here: put this")
+        assert not (mine / "helpers").exists()
+    else:
+        assert ended.stdout == "found\n"
 
 
 def test_every_experiment_is_preceded_by_a_prediction(edition):

@@ -665,6 +665,18 @@ def test_a_share_that_leaves_a_class_untrained_is_refused(photos):
         data.load_folder(photos, (8, 8), share=0.4)
 
 
+def test_a_share_that_is_rounded_leaves_no_class_out(tmp_path):
+    from PIL import Image
+
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+        for number in range(10):
+            Image.new("RGB", (4, 4)).save(tmp_path / name / f"{number}.png")
+    with pytest.raises(ValueError, match="too few images: with a share of 0.45"):
+        data.load_folder(tmp_path, (4, 4), share=0.45)
+    assert len(data.load_folder(tmp_path, (4, 4), share=0.4).train) == 6
+
+
 @pytest.mark.parametrize("folder", [None, 3, b"images", ["images"]])
 def test_a_folder_that_is_no_path_is_refused(folder):
     with pytest.raises(ValueError, match="the folder must be a path") as caught:

@@ -7,17 +7,19 @@ import itertools
 import random
 import threading
 from functools import partial
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_promises import TINY, assert_equal_to_plain_loop, network
+from test_promises import TINY, Counted, assert_equal_to_plain_loop, network
 
 from helpers import models, probes, programs, training
 
 IMAGES, LABELS = TINY.test.images, TINY.test.labels
 SGD = partial(keras.optimizers.SGD, 0.1)
+BARE = partial(keras.layers.BatchNormalization, center=False, scale=False)
 
 
 def last_loss(build, **options):
@@ -211,6 +213,21 @@ def test_a_builder_that_draws_what_acts_in_training_alone_is_refused():
 # --- measuring -----------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("layer", [BARE, Counted])
+def test_a_shared_layer_that_training_moves_is_refused(layer):
+    shared = layer()
+    with pytest.raises(ValueError, match="into two models, so that the training of"):
+        last_loss(network(lambda: shared), seeds=[1, 2])
+
+
+def test_a_shared_layer_that_training_leaves_alone_is_trained_with():
+    shared = keras.layers.Normalization(mean=0.5, variance=2.0)
+    table = keras.layers.BatchNormalization(trainable=False)
+    own = network(lambda: keras.layers.Normalization(mean=0.5, variance=2.0))
+    assert last_loss(network(lambda: shared)) == last_loss(own)
+    last_loss(network(lambda: table), seeds=[1, 2])
+
+
 class Decaying(keras.layers.Layer):
     """Shrinks a trained weight whenever it is called."""
 
@@ -373,6 +390,116 @@ def test_what_does_not_fit_the_model_is_named():
         probes.loss(model, IMAGES, LABELS[:3])
     with pytest.raises(ValueError, match="no weights yet"):
         probes.loss(OwnStep(), IMAGES, LABELS)
+
+
+class OfAClass(keras.Model):
+    """A model whose state moves with every call, until it is called for the first."""
+
+    def __init__(self):
+        super().__init__()
+        self.recurrent = keras.layers.GRU(6, dropout=0.3, recurrent_dropout=0.3)
+        self.count = Counted()
+        self.normalize = keras.layers.BatchNormalization(momentum=0.5)
+        self.last = keras.layers.Dense(4)
+
+    def call(self, images):
+        found = self.count(self.recurrent(images))
+        return self.last(self.normalize(found, training=True))
+
+
+def test_a_model_of_a_class_starts_where_fit_starts_it():
+    assert_equal_to_plain_loop(OfAClass, SGD, jit_compile=True)
+
+
+def test_a_program_is_of_the_epsilon_it_was_compiled_with():
+    unit = keras.constraints.UnitNorm()
+    build = network(lambda: keras.layers.Dense(8, kernel_constraint=unit))
+    before = last_loss(build)
+    kept = keras.config.epsilon()
+    try:
+        keras.config.set_epsilon(0.5)
+        found = last_loss(build)
+        programs.clear()
+        assert found == last_loss(build)
+        assert found != before
+    finally:
+        keras.config.set_epsilon(kept)
+        programs.clear()
+
+
+def test_the_pace_of_a_run_that_diverges_is_of_its_updates():
+    setting = {"updates": 40, "batch_size": 4, "optimizer": "sgd"}
+    way = {"m": network()}, TINY
+    calm = training.pace(*way, seeds=[1, 2], learning_rate=0.1, **setting)
+    wild = training.pace(*way, seeds=[1, 2], learning_rate=1e30, **setting)
+    assert calm["m"].notna().all()
+    assert wild["m"].isna().all()  # it diverged before the first measurement
+    with pytest.raises(ValueError, match=r"must be a helpers\.data\.Dataset"):
+        training.pace({"m": network()}, "mnist", seeds=[1])
+
+
+def test_an_activation_may_be_a_partial_function():
+    leaky = partial(keras.activations.leaky_relu, negative_slope=0.3)
+    within = network(lambda: keras.layers.Activation(leaky))
+    named = network(lambda: keras.layers.LeakyReLU(negative_slope=0.3))
+    found, expected = (last_loss(build, seeds=[1, 2]) for build in (within, named))
+    assert found == pytest.approx(expected, rel=1e-5)
+    last_loss(network(lambda: keras.layers.Dense(8, activation=leaky)), seeds=[1, 2])
+
+
+class Scaled(keras.layers.Layer):
+    """Multiplies by a number that it keeps in some way."""
+
+    def __init__(self, keep, read):
+        super().__init__(name="scaled")
+        self.keep, self.read = keep, read
+
+    def call(self, images):
+        return images * self.read(self)
+
+
+KEPT = {
+    "a tensor": (
+        lambda layer, value: setattr(layer, "value", tf.constant(value)),
+        lambda layer: layer.value,
+    ),
+    "a private attribute": (
+        lambda layer, value: setattr(layer, "_value", value),
+        lambda layer: layer._value,
+    ),
+    "a dictionary": (
+        lambda layer, value: setattr(layer, "values", {"factor": value}),
+        lambda layer: layer.values["factor"],
+    ),
+    "an object": (
+        lambda layer, value: setattr(layer, "object", SimpleNamespace(value=value)),
+        lambda layer: layer.object.value,
+    ),
+    "a partial function": (
+        lambda layer, value: setattr(layer, "f", partial(np.multiply, value)),
+        lambda layer: float(layer.f(1.0)),
+    ),
+    "a new function": (
+        lambda layer, value: setattr(layer, "f", lambda: value),
+        lambda layer: layer.f(),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_measures_follow_what_a_layer_holds_however_it_is_kept(name):
+    keep, read = KEPT[name]
+    keras.utils.set_random_seed(1)
+    layers = [keras.Input((4, 4)), keras.layers.Flatten(), Scaled(keep, read)]
+    keep(layers[-1], 1.0)
+    model = keras.Sequential([*layers, keras.layers.Dense(4)])
+    for value in (1.0, 2.0, 3.0, 0.5):
+        keep(model.get_layer("scaled"), value)
+        logits = keras.ops.convert_to_numpy(model(IMAGES, training=False))
+        np.testing.assert_allclose(training.predict(model, IMAGES), logits, rtol=1e-5)
+        right = keras.losses.sparse_categorical_crossentropy(LABELS, logits, True)
+        expected = pytest.approx(float(np.mean(right)), rel=1e-4)
+        assert probes.loss(model, IMAGES, LABELS) == expected
 
 
 class Masked(keras.layers.Layer):

@@ -1,6 +1,7 @@
 """Notebooks that are honest, unlucky or hostile, graded from the file to the score."""
 
 import csv
+import errno
 import json
 import os
 import shutil
@@ -567,6 +568,16 @@ def test_the_edition_can_be_read_inside_whatever_the_umask():
 def test_no_folder_named_is_said(monkeypatch):
     monkeypatch.setattr("sys.argv", ["grade", ""])
     with pytest.raises(SystemExit, match="make grade SUBMISSIONS=folder"):
+        grade.main()
+
+
+def test_a_checkout_that_cannot_be_written_to_is_said(monkeypatch):
+    def refuse(path, **_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("sys.argv", ["grade", "handed_in"])
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(SystemExit, match=r"^grades cannot be written \(Permission"):
         grade.main()
 
 

@@ -1,5 +1,6 @@
 """The repository's address in README and notebooks, and the cell that clones it."""
 
+import errno
 import os
 import re
 import shutil
@@ -71,6 +72,18 @@ def test_a_wrong_name_is_refused_and_nothing_is_written(copy, name):
         links.link(copy, name)
     assert repr(name) in str(caught.value)
     assert contents(copy) == before
+
+
+def test_files_that_cannot_be_written_are_said(monkeypatch):
+    def refuse(root, repository):
+        raise PermissionError(
+            errno.EACCES, "Permission denied", str(root / "README.md")
+        )
+
+    monkeypatch.setattr("sys.argv", ["links", "someone/study"])
+    monkeypatch.setattr(links, "link", refuse)
+    with pytest.raises(SystemExit, match=r"^README\.md cannot be written \(Permission"):
+        links.main()
 
 
 def test_a_readme_without_the_place_is_named_and_nothing_is_written(copy):

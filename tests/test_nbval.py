@@ -115,6 +115,31 @@ def test_a_choice_of_cells_is_refused_with_the_remedy(tmp_path, choice):
     assert "NameError" not in said
 
 
+def test_cells_run_in_their_order_whatever_order_they_are_asked_for(tmp_path):
+    """As by `--ff`, which puts those that failed first."""
+    cells = ("two = 1 + 1", ""), ("print(two)", "2\n"), ("print(two + 1)", "3\n")
+    printing(tmp_path / "a.ipynb", *cells)
+    printing(tmp_path / "b.ipynb", *cells)
+    backwards = "def pytest_collection_modifyitems(items):\n    items.reverse()\n"
+    (tmp_path / "backwards.py").write_text(backwards)
+    said = nbval(tmp_path, str(tmp_path), "-p", "backwards")
+    assert "6 passed" in said, said
+
+
+def test_a_disk_without_room_for_the_scratch_plots_is_named(tmp_path):
+    resource = pytest.importorskip("resource")
+    printing(tmp_path / "a.ipynb", ("1", ""))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, limits[1]))
+    try:
+        said = nbval(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "ERROR: plots/ cannot be copied to" in said, said
+    assert "make room there" in said
+    assert "Traceback" not in said
+
+
 def test_what_is_copied_can_be_written_to(tmp_path):
     plots = tmp_path / "plots"
     (plots / "05").mkdir(parents=True)

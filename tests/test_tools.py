@@ -430,6 +430,42 @@ def test_an_environment_whose_python_is_gone_is_made_anew(house):
     assert "-m venv --clear .venv" in dry_run(house, "lab")
 
 
+STUB = """#!/bin/sh
+echo "$@" >> called
+if [ "$1 $2" = "-m venv" ]; then mkdir -p .venv/bin; cp $0 .venv/bin; sleep 1; fi
+"""
+
+
+def stub(path: Path) -> Path:
+    """Write a Python that notes what it is told."""
+    path.unlink(missing_ok=True)
+    path.write_text(STUB)
+    path.chmod(0o755)
+    return path
+
+
+@MAKE
+@pytest.mark.skipif(not shutil.which("flock"), reason="nothing here keeps a lock")
+def test_of_two_first_commands_one_installs_and_the_other_waits(house):
+    shutil.rmtree(house / ".venv")
+    command = ["make", ".venv", f"PYTHON={stub(house / 'python')}"]
+    both = [subprocess.Popen(command, cwd=house) for _ in range(2)]
+    assert [process.wait() for process in both] == [0, 0]
+    called = (house / "called").read_text()
+    assert called.count("-m venv --clear .venv") == 1
+    assert called.count("pip install --quiet --disable-pip-version-check uv") == 1
+
+
+@MAKE
+@pytest.mark.parametrize("name", ["O'Brien's", "a$b", "two words", "é"])
+def test_a_folder_to_grade_may_have_any_name(house, name):
+    stub(house / ".venv" / "bin" / "python")
+    command = ["make", "grade", f"SUBMISSIONS={name}"]
+    subprocess.run(command, cwd=house, check=True, capture_output=True)
+    called = (house / "called").read_text(encoding="utf-8")
+    assert f"-m tools.grade {name} --jobs 2" in called
+
+
 @MAKE
 def test_a_linked_environment_that_is_too_old_is_not_cleared(house):
     """It is another checkout's. No Python here installs: each notes what it is told."""

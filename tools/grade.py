@@ -271,8 +271,9 @@ def main() -> None:
     if not options.submissions:
         sys.exit("Name what students handed in: make grade SUBMISSIONS=folder")
     folder = notebooks.ROOT / "build" / "grades"
-    folder.mkdir(parents=True, exist_ok=True)
     try:
+        with notebooks.said_clearly():
+            folder.mkdir(parents=True, exist_ok=True)
         if not options.trust:
             sandbox.check()
         grader = Grader(notebooks.ROOT, sandbox.Limits(), trust=options.trust)

@@ -74,7 +74,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="tools.links", description=main.__doc__)
     parser.add_argument("repository", help="its name on GitHub, owner/name")
     try:
-        link(notebooks.ROOT, parser.parse_args().repository)
+        with notebooks.said_clearly():
+            link(notebooks.ROOT, parser.parse_args().repository)
     except ValueError as error:
         sys.exit(str(error))
     print("README.md and notebooks link to Colab; commit and push them.")
