@@ -11,6 +11,7 @@ nothing but uint8, so the splits are treated alike and nothing is scaled twice.
 
 import gzip
 import hashlib
+import itertools
 import math
 import os
 import re
@@ -256,6 +257,7 @@ def _read_folder(
     from helpers import quiet  # noqa: F401, I001  # isort: skip
     import keras
 
+    _check_access(folder)
     class_names = sorted(
         p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")
     )
@@ -302,6 +304,16 @@ def _read_folder(
             f"{path} could not be read ({_cause(path, error)}): remove or replace it"
         ) from error
     return np.array(pixels), np.array(labels), tuple(class_names)
+
+
+def _check_access(folder: Path) -> None:
+    """Refuse a folder in it that cannot be entered; Keras would leave it out."""
+    for path in itertools.chain([folder], folder.rglob("*")):  # each before its own
+        if path.is_dir() and not os.access(path, os.R_OK | os.X_OK):
+            raise ValueError(
+                f"{path} could not be read (permission denied): allow reading and "
+                "entering it, or remove it"
+            )
 
 
 def _cause(path: Path, error: Exception) -> str:

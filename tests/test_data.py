@@ -652,6 +652,18 @@ def test_a_folder_that_cannot_be_used_says_why(photos, harm, message):
     assert_one_sentence(caught.value)
 
 
+@pytest.mark.parametrize("closed", [".", "red", "red/more"])
+def test_a_folder_that_cannot_be_entered_is_named(photos, monkeypatch, closed):
+    """As a user who may not: root may enter any."""
+    (photos / "red" / "more").mkdir()
+    shutil.move(photos / "red" / "3.png", photos / "red" / "more")
+    at, may = photos / closed, os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != at and may(path, mode))
+    with pytest.raises(ValueError, match=f"{at} could not be read .permission") as said:
+        data.load_folder(photos)
+    assert_one_sentence(said.value)
+
+
 def test_the_folder_one_stands_in_has_its_name(photos, monkeypatch):
     monkeypatch.chdir(photos)
     assert data.load_folder(".", (8, 8)).name == photos.name
