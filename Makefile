@@ -10,8 +10,9 @@ $(foreach ready,$(wildcard $(READY) $(BENCH_READY)),$(shell \
   $(dir $(ready))bin/python -c '' 2>/dev/null || rm -f $(ready)))
 # Texts are UTF-8, whatever the terminal's language.
 export PYTHONUTF8 := 1
-# The cache would stand in the checkout, which may be read-only.
+# Caches would stand in the checkout, which may be read-only.
 export RUFF_NO_CACHE := true
+export MYPY_CACHE_DIR := /dev/null
 # What readers may have set that would keep Python from `tools`, or pip from .venv.
 unexport PYTHONSAFEPATH
 export PIP_USER := 0
@@ -89,14 +90,15 @@ replicate: $(READY) ## Make what is missing of the record (REPLICATIONS="0-9", N
 	$(BIN)/python -m tools.replicate --replications '$(or $(REPLICATIONS),0-9)' \
 	  --jobs $(or $(JOBS),1) --scheduler '$(SCHEDULER)' $(NOTEBOOKS)
 
+# A name may hold an apostrophe or a dollar: the shell is not to read it.
+submission: export CHOSEN := $(value DATE)
 submission: $(READY) ## Merge 01 to 07 and 11 into one executed notebook (DATE=20_November)
-	$(BIN)/python -m tools.submission '$(DATE)'
+	$(BIN)/python -m tools.submission "$$CHOSEN"
 
 assignment: $(READY) ## Make build/assignment.zip for students (DATA=1: with data), and the marking guide
 	$(BIN)/python -m tools.marking
 	$(BIN)/python -m tools.assignment $(if $(filter 1,$(DATA)),--data)
 
-# A folder may be named O'Brien, or hold a dollar: the shell reads its name, not make.
 grade: export CHOSEN := $(value SUBMISSIONS)
 grade: $(READY) ## Grade what students handed in (SUBMISSIONS=folder or zip, JOBS=2, TRUST=1)
 	$(BIN)/python -m tools.grade "$$CHOSEN" --jobs $(or $(JOBS),2) $(if $(filter 1,$(TRUST)),--trust)
@@ -104,8 +106,9 @@ grade: $(READY) ## Grade what students handed in (SUBMISSIONS=folder or zip, JOB
 feedback: $(READY) ## Make students' pages and totals again, after essays.csv was filled in
 	$(BIN)/python -m tools.feedback
 
+links: export CHOSEN := $(value REPO)
 links: $(READY) ## Write links to Colab and the address of the copy on GitHub (REPO=owner/name)
-	$(BIN)/python -m tools.links '$(REPO)'
+	$(BIN)/python -m tools.links "$$CHOSEN"
 
 picture: $(READY) ## Photograph the report's first page for README (needs Chromium)
 	$(BIN)/python -m tools.picture

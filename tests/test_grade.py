@@ -754,6 +754,21 @@ def test_a_damaged_archive_costs_nobody_but_its_owner(tmp_path):
         submissions.find(path)
 
 
+def test_a_students_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    """As by a user who may not: root may read any."""
+    closed, may = tmp_path / "ada", Path.iterdir
+    closed.mkdir()
+
+    def iterdir(path):
+        if path == closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return may(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    with pytest.raises(ValueError, match=r"ada cannot be read \(Permission denied\)"):
+        submissions.find(tmp_path)
+
+
 def test_what_holds_no_submissions_is_said_to_hold_none(tmp_path):
     with pytest.raises(ValueError, match="holds no submissions"):
         submissions.find(tmp_path)

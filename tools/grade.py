@@ -274,11 +274,10 @@ def main() -> None:
     try:
         with notebooks.said_clearly():
             folder.mkdir(parents=True, exist_ok=True)
-        if not options.trust:
-            sandbox.check()
-        grader = Grader(notebooks.ROOT, sandbox.Limits(), trust=options.trust)
-        found = submissions.find(Path(options.submissions), grader.edition)
-        with notebooks.said_clearly():
+            if not options.trust:
+                sandbox.check()
+            grader = Grader(notebooks.ROOT, sandbox.Limits(), trust=options.trust)
+            found = submissions.find(Path(options.submissions), grader.edition)
             check_reference(grader, folder)
             results = grade_all(found, grader, folder, options.jobs)
             feedback.feedback(notebooks.ROOT, folder, results)

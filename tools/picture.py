@@ -59,10 +59,11 @@ def main() -> None:
     """Make README's picture of the report in ``build/html/``."""
     page = notebooks.ROOT / "build/html/index.html"
     picture = notebooks.ROOT / "plots/report/index.png"
-    try:
-        photograph(page, picture)
-    except (FileNotFoundError, RuntimeError) as error:
-        sys.exit(str(error))
+    with notebooks.said_clearly():
+        try:
+            photograph(page, picture)
+        except (FileNotFoundError, RuntimeError) as error:
+            sys.exit(str(error))
     print("plots/report/index.png")
 
 

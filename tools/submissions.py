@@ -61,17 +61,16 @@ def find(place: Path, edition: NotebookNode | None = None) -> list[Submission]:
     Raises
     ------
     ValueError
-        If it is neither, or holds no student's folder, or one with our own name.
+        If it is neither, or holds no student's folder, or one with our own name, or
+        one that cannot be read.
     """
-    if place.is_dir():
-        files = list(_in_folder(place))
-    elif zipfile.is_zipfile(place):
-        files = list(_in_zip(place))
-    else:
+    try:
+        files = _files(place)
+    except OSError as error:
         raise ValueError(
-            f"{place.name or place} is neither a folder nor a zip: name the folder "
-            "that holds one folder a student, as in SUBMISSIONS=handed_in"
-        )
+            f"{error.filename or place} cannot be read ({error.strerror}): allow "
+            "reading it, then run again"
+        ) from error
     by_student: dict[str, list[_File]] = {}
     for file in _below_common(files):
         if len(file.path.parts) > 1:
@@ -127,6 +126,17 @@ def _opened(student: str, file: _File) -> Submission:
 def _is_notebook(path: PurePosixPath) -> bool:
     hidden = any(part in IGNORED for part in path.parts)
     return path.suffix.lower() == ".ipynb" and path.name[0] != "." and not hidden
+
+
+def _files(place: Path) -> list[_File]:
+    if place.is_dir():
+        return list(_in_folder(place))
+    if zipfile.is_zipfile(place):
+        return list(_in_zip(place))
+    raise ValueError(
+        f"{place.name or place} is neither a folder nor a zip: name the folder that "
+        "holds one folder a student, as in SUBMISSIONS=handed_in"
+    )
 
 
 def _in_folder(place: Path) -> Iterator[_File]:
