@@ -98,7 +98,8 @@ def curve(
         errorbar=t_interval, err_kws={"alpha": 0.2, "linewidth": 0},
         linewidth=2.2, legend=False, ax=axis,
     )  # fmt: skip
-    for (model, _), run in frame.groupby(["model", "seed"]):
+    in_order = frame.sort_values(x, kind="stable")  # rates may have been added later
+    for (model, _), run in in_order.groupby(["model", "seed"]):
         axis.plot(run[x], run[y], color=colours[model], linewidth=0.6, alpha=0.35)
     means = frame.groupby(["model", x])[y].mean()
     return {model: (means[model].index[-1], means[model].iloc[-1]) for model in models}

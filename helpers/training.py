@@ -44,11 +44,13 @@ from tqdm import tqdm
 from helpers import programs
 from helpers.data import Dataset
 from helpers.programs import Builder, Images, Network, Program, predict
+from helpers.runs import own
 from helpers.settings import Plan, Setting
 
-__all__ = ["epoch_order", "pace", "predict", "sweep", "train"]
+__all__ = ["epoch_order", "pace", "predict", "sweep", "sweep_rates", "train"]
 
 SPLITS = ("train", "validation", "test")
+MORE_RATES = 8  # that a grid of rates may grow by
 Order = Callable[[int, int, int], np.ndarray]
 Probe = Callable[[keras.Model], Mapping[str, float]]
 AtEnd = Callable[[str, int, keras.Model], None]
@@ -163,6 +165,65 @@ def sweep(
     whole = [common | setting for setting in grid]
     way = _Way(score_training, workers, order, probe, at_end)
     return _study(builders, dataset, whole, seeds, way, columns)
+
+
+def sweep_rates(
+    builders: Mapping[str, Builder],
+    dataset: Dataset,
+    rates: Iterable[float],
+    *,
+    step: float,
+    seeds: Iterable[int],
+    by: str = "validation_accuracy",
+    **common: Any,
+) -> pd.DataFrame:
+    """Train every builder's model at rates that grow until its best lies inside.
+
+    A best rate at the end of a grid says only that a better one may lie beyond.
+
+    Parameters
+    ----------
+    rates : learning rates to begin with; from there each model's grid grows alone.
+    step : factor, above 1, from an end of the grid to the next rate beyond it.
+    by : what is best, as :func:`helpers.runs.own` has it.
+    common : the other parameters of :func:`train`.
+
+    Returns
+    -------
+    The frame of :func:`sweep`; the rates may differ from model to model.
+
+    Raises
+    ------
+    ValueError
+        As :func:`sweep`; or if there are fewer than two rates, the step is not above 1,
+        or the best rate is still an end of the grid after `MORE_RATES` more, as where
+        nothing is learned at any.
+    """
+    first, seeds = list(rates), list(seeds)
+    if len(first) < 2 or not step > 1:
+        raise ValueError(
+            f"a grid of rates that grows needs two rates or more and a step above 1, "
+            f"not {first} and {step}"
+        )
+    found = []
+    for name, build in builders.items():
+        tried: list[float] = []
+        more = first
+        while more:
+            grid = [{"learning_rate": rate} for rate in more]
+            found.append(sweep({name: build}, dataset, grid, seeds=seeds, **common))
+            tried += more
+            runs = pd.concat(found, ignore_index=True)
+            best = own(runs[runs["model"] == name], by=by)["learning_rate"].iloc[0]
+            low, high = min(tried), max(tried)
+            beyond = {low: low / step, high: high * step}
+            more = [beyond[best]] if best in beyond else []
+            if more and len(tried) >= len(first) + MORE_RATES:
+                raise ValueError(
+                    f"the best rate of {name}, {best:g}, is still an end of its grid, "
+                    f"{low:g} to {high:g}: begin with others, or see whether it learns"
+                )
+    return runs
 
 
 def pace(

@@ -444,6 +444,68 @@ def test_a_grid_of_learning_rates_compiles_once(made):
     assert frame["train_loss"].nunique() == 6
 
 
+def curved(peak):
+    """Make a stand-in for `sweep`: validation accuracy peaks at each model's rate."""
+
+    def sweep(builders, dataset, settings, *, seeds, **common):
+        rows = [
+            (setting["learning_rate"], name, seed, common["updates"])
+            for setting in settings
+            for name, seed in [(name, seed) for name in builders for seed in seeds]
+        ]
+        columns = ["learning_rate", "model", "seed", "updates"]
+        frame = pd.DataFrame(rows, columns=columns)
+        far = np.log(frame["learning_rate"] / frame["model"].map(peak)).abs()
+        return frame.assign(validation_accuracy=1 - far / 100, diverged=False)
+
+    return sweep
+
+
+def test_a_grid_of_rates_grows_at_the_end_where_the_best_lies(monkeypatch):
+    peak = {"low": 0.02, "inside": 0.3, "high": 5.0}
+    monkeypatch.setattr(training, "sweep", curved(peak))
+    frame = training.sweep_rates(
+        dict.fromkeys(peak),
+        TINY,
+        [0.1, 0.3, 1.0],
+        step=3,
+        seeds=iter([1, 2]),
+        updates=4,
+    )
+    rates = frame.groupby("model")["learning_rate"].unique().map(sorted)
+    assert rates["inside"] == [0.1, 0.3, 1.0]
+    assert rates["low"] == pytest.approx([0.1 / 9, 0.1 / 3, 0.1, 0.3, 1.0])
+    assert rates["high"] == pytest.approx([0.1, 0.3, 1.0, 3.0, 9.0])
+    assert set(frame["seed"]) == {1, 2}
+
+
+def test_a_grid_of_rates_that_grows_trains_as_a_sweep_does():
+    common = {"seeds": [1, 2], "updates": 6, "batch_size": 35, "optimizer": "sgd"}
+    rates, grows = [0.001, 0.01], {"step": 10, "by": "validation_loss"}
+    frame = training.sweep_rates(ONE, TINY, rates, **grows, **common)
+    tried = frame["learning_rate"].unique()
+    assert list(tried[:2]) == rates
+    assert len(tried) > 2
+    swept = sweep(ONE, settings=[{"learning_rate": rate} for rate in tried], **common)
+    same(frame, swept)
+
+
+def test_a_grid_of_rates_without_a_best_one_ends(monkeypatch):
+    monkeypatch.setattr(training, "sweep", curved({"m": 1e9}))
+    with pytest.raises(ValueError, match="best rate of m, .* still an end of its grid"):
+        training.sweep_rates(
+            {"m": None}, TINY, [0.1, 1.0], step=2, seeds=[1], updates=4
+        )
+
+
+@pytest.mark.parametrize(("rates", "step"), [([0.1], 3), ([0.1, 0.3], 1)])
+def test_a_grid_of_rates_that_cannot_grow_is_refused(rates, step):
+    with pytest.raises(ValueError, match="needs two rates or more and a step above 1"):
+        training.sweep_rates(
+            {"m": refused}, TINY, rates, step=step, seeds=[1], epochs=1
+        )
+
+
 def test_a_learning_rate_of_one_setting_does_not_leak_into_the_next():
     grid = [{"learning_rate": 0.5}, {"learning_rate": None}]
     common = {"seeds": [1], "epochs": 2, "batch_size": 35}
