@@ -304,12 +304,12 @@ def _plain(value: Any, depth: int = 3) -> Any:
     within = partial(_plain, depth=depth - 1)
     if isinstance(value, bool | int | float | complex | str | bytes | np.generic):
         return value
+    if isinstance(value, keras.Operation | keras.Variable) or depth == 0:
+        return None  # layers are looked at by themselves, and weights are no settings
     if keras.ops.is_tensor(value):
-        value = keras.ops.convert_to_numpy(value)
+        value = np.asarray(keras.ops.convert_to_numpy(value))
     if isinstance(value, np.ndarray):
         return value.shape, value.dtype.str, value.tobytes()
-    if isinstance(value, keras.Operation | keras.Variable) or depth == 0:
-        return None  # layers are looked at by themselves
     if isinstance(value, partial):
         return within(value.func), within(value.args), within(value.keywords)
     if inspect.isroutine(value) or isinstance(value, type):

@@ -58,7 +58,7 @@ def plain_loop(build, optimizer, *, seed=SEED, jit_compile=False):
     keras.utils.set_random_seed(seed)
     model = build()
     if not model.built:  # as `fit` does; a call would move what the model counts
-        model(keras.Input((4, 4)))
+        model(keras.Input((4, 4)), training=False)
     optimizer.build(model.trainable_variables)
     loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
