@@ -34,8 +34,9 @@ CAPTION = (
     "other the share of runs that failed: those that diverged or got fewer than half "
     "of the validation images right. Orange is the plain network, blue the "
     "batch-normalized one; both have two layers of 64 ReLU units and train on "
-    "Fashion-MNIST with SGD. The picture is of one study of five seeds, and its rates "
-    "double from one to the next; the verdict rests on all replications."
+    "Fashion-MNIST with SGD. The picture is of one study of five seeds; the verdict "
+    "rests on all replications. In all of them the rates double from one to the next, "
+    "so the factor is a coarse one: its interval covers seeds and images, not this step."
 )
 STRONGEST = 3
 LAST = "11_verdict"  # the notebook that draws the conclusion
