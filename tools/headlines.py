@@ -36,7 +36,8 @@ CAPTION = (
     "batch-normalized one; both have two layers of 64 ReLU units and train on "
     "Fashion-MNIST with SGD. The picture is of one study of five seeds; the verdict "
     "rests on all replications. In all of them the rates double from one to the next, "
-    "so the factor is a coarse one: its interval covers seeds and images, not this step."
+    "so the factor is a coarse one: its interval covers seeds and images, not this "
+    "step."
 )
 STRONGEST = 3
 LAST = "11_verdict"  # the notebook that draws the conclusion
