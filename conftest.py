@@ -28,6 +28,8 @@ def pytest_configure(config):
         config.add_cleanup(stack.close)
     if not (getattr(option, "nbval", False) or getattr(option, "nbval_lax", False)):
         return
+    if config.args_source is config.ArgsSource.TESTPATHS:  # nothing was named
+        config.args = [str(ROOT / "notebooks")]
     option.nbval_current_env = option.nbval_kernel_name is None
     if option.nbval_sanitize_with is None:
         option.nbval_sanitize_with = str(ROOT / "sanitize.cfg")

@@ -91,13 +91,33 @@ class Dataset:
         """Return the same data set with the images of every split changed.
 
         `change` is given the images of a split, float32 (n, height, width[, 3]), and
-        returns as many.
+        returns as many, as an array or a tensor; a Keras layer will do.
+
+        Raises
+        ------
+        ValueError
+            If it does not return a number of images equal to what it was given.
         """
         train, validation, test = (
-            Split(change(split.images), split.labels)
+            Split(_changed(change, split.images), split.labels)
             for split in (self.train, self.validation, self.test)
         )
         return replace(self, train=train, validation=validation, test=test)
+
+
+def _changed(
+    change: Callable[[np.ndarray], np.ndarray], images: np.ndarray
+) -> np.ndarray:
+    """Return the images that a function makes of images; refuse anything else."""
+    changed = change(images)
+    made = np.asarray(changed)
+    if made.dtype == object or made.shape[:1] != images.shape[:1]:
+        what = type(changed).__name__ if made.dtype == object else made.shape
+        raise ValueError(
+            f"the change returned {what} for images of shape {images.shape}: let it "
+            "end in `return`, with an array of as many images"
+        )
+    return made
 
 
 def load(
@@ -293,6 +313,11 @@ def _read_folder(
             )
         if path.exists() and not path.is_file():  # reading a pipe would never end
             raise ValueError(f"{path} is no file, but a pipe or a device: remove it")
+        if _has_colour_table(path):  # Keras would take its indices for grey values
+            raise ValueError(
+                f"{path} is a BMP with a table of colours, which Keras cannot read: "
+                "save it as PNG, or as a BMP of 24 bits"
+            )
     pixels, labels = [], []
     try:
         for image, label in files.as_numpy_iterator():
@@ -304,6 +329,28 @@ def _read_folder(
             f"{path} could not be read ({_cause(path, error)}): remove or replace it"
         ) from error
     return np.array(pixels), np.array(labels), tuple(class_names)
+
+
+def _has_colour_table(path: Path) -> bool:
+    """Whether a file is a BMP of 8 bits whose pixels are not themselves grey values.
+
+    The header: where pixels begin stands at byte 10, the length of the second header
+    at 14, bits per pixel at 28; a table holds blue, green, red and 0 for each index.
+    """
+    try:
+        with path.open("rb") as file:
+            if file.read(2) != b"BM":
+                return False
+            file.seek(0)
+            head = file.read(2048)
+    except OSError:
+        return False  # the reader will name it
+    if len(head) < 30 or int.from_bytes(head[28:30], "little") != 8:
+        return False
+    begin = 14 + int.from_bytes(head[14:18], "little")
+    table = head[begin : int.from_bytes(head[10:14], "little")]
+    colours = np.frombuffer(table[: len(table) // 4 * 4], np.uint8).reshape(-1, 4)
+    return bool((colours[:, :3] != np.arange(len(colours))[:, None]).any())
 
 
 def _check_access(folder: Path) -> None:

@@ -15,6 +15,7 @@ NORMALIZATIONS = {
     "layer": keras.layers.LayerNormalization,
 }
 ORDER = ("normalization", "activation", "dropout")
+CHANNELS = "channels_last"  # as images here are, whatever Keras is configured to
 KEPT_BY_KERAS = frozenset(vars(keras.layers.Dense(1))) | set(vars(keras.Sequential()))
 
 Normalization = str | Callable[[], keras.Layer] | None
@@ -66,7 +67,7 @@ def mlp(
     template = keras.initializers.get(kernel_initializer)
     kernels = [type(template).from_config(template.get_config()) for _ in widths]
     output_kernel = keras.initializers.GlorotUniform()
-    layers = [keras.Input(input_shape), keras.layers.Flatten()]
+    layers = [keras.Input(input_shape), keras.layers.Flatten(data_format=CHANNELS)]
     if input_normalization is not None:
         layers.append(_normalization(input_normalization, momentum))
     names = list(after)
@@ -119,6 +120,7 @@ def convnet(
                 3,
                 strides=2,
                 padding="same",
+                data_format=CHANNELS,
                 use_bias=normalization is None,
                 kernel_initializer=keras.initializers.HeNormal(),
             )
@@ -127,7 +129,11 @@ def convnet(
             layers.append(_normalization(normalization, momentum))
         layers.append(keras.layers.Activation(activation))
     return keras.Sequential(
-        [*layers, keras.layers.Flatten(), keras.layers.Dense(int(classes))]
+        [
+            *layers,
+            keras.layers.Flatten(data_format=CHANNELS),
+            keras.layers.Dense(int(classes)),
+        ]
     )
 
 
@@ -183,11 +189,11 @@ def resnet(
     if not preactivation:
         x = parts.activate(x)
     if stem == "imagenet":
-        x = keras.layers.MaxPooling2D(3, 2, padding="same")(x)
+        x = keras.layers.MaxPooling2D(3, 2, padding="same", data_format=CHANNELS)(x)
     x = parts.stages(x, blocks, width)
     if preactivation:
         x = parts.activate(x)
-    x = keras.layers.GlobalAveragePooling2D()(x)
+    x = keras.layers.GlobalAveragePooling2D(data_format=CHANNELS)(x)
     return keras.Model(inputs, keras.layers.Dense(int(classes))(x))
 
 
@@ -207,6 +213,7 @@ class _Residual:
             size,
             strides=strides,
             padding="same",
+            data_format=CHANNELS,
             use_bias=self.normalization is None,
             kernel_initializer=keras.initializers.Zeros() if zero else drawn,
         )(x)

@@ -42,12 +42,24 @@ def reestimate(model: keras.Model, images: np.ndarray, *, dropout: bool = True) 
         layer must fit in memory.
     dropout : whether all other layers, dropout before all, act as in training, or as
         at inference.
+
+    Raises
+    ------
+    ValueError
+        If there is no image, or a layer renormalizes: in training it passes on what
+        its old averages make of a batch, which inference never does.
     """
     norms = [
         layer
         for layer in layers_of(model)
         if isinstance(layer, keras.layers.BatchNormalization)
     ]
+    for norm in norms:
+        if norm.renorm:
+            raise ValueError(
+                f"{norm.name} renormalizes, so its averages cannot be taken in one "
+                "pass: build it without renorm=True"
+            )
     statistics = {id(variable) for norm in norms for variable in norm.variables}
     others = [
         (variable, variable.numpy())  # dropout counts what it draws
@@ -83,10 +95,30 @@ def _check(model: keras.Model, images: np.ndarray, labels: np.ndarray | None) ->
             f"the model takes images of shape {shape}, not {images.shape}: the first "
             "number counts images"
         )
-    if labels is not None and np.shape(labels) != images.shape[:1]:
+    if len(images) == 0:
+        raise ValueError("there are no images to probe with: give at least one")
+    if labels is not None:
+        _check_labels(model, len(images), np.asarray(labels))
+
+
+def _check_labels(model: keras.Model, n_images: int, labels: np.ndarray) -> None:
+    """Refuse labels that do not fit the images or the logits."""
+    if labels.shape != (n_images,):
         raise ValueError(
-            f"labels of shape {np.shape(labels)} do not fit {len(images)} images: give "
-            "a whole number for each"
+            f"labels of shape {labels.shape} do not fit {n_images} images: give a "
+            "whole number for each"
+        )
+    shape = getattr(model, "output_shape", None)
+    known = isinstance(shape, tuple) and len(shape) == 2 and shape[-1] is not None
+    highest = shape[-1] - 1 if known else np.inf
+    if (
+        labels.dtype.kind not in "iu"
+        or not 0 <= labels.min() <= labels.max() <= highest
+    ):
+        valid = f"from 0 to {highest}" if known else "from 0"
+        raise ValueError(
+            f"the labels must be whole numbers {valid}, not {labels.dtype} from "
+            f"{labels.min()} to {labels.max()}: number the classes from 0"
         )
 
 

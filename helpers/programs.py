@@ -114,10 +114,16 @@ def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
     Raises
     ------
     ValueError
-        If there is no image.
+        If there is no image, or what is given is no batch of images.
     """
     if len(images) == 0:
         raise ValueError("there are no images to predict: give at least one")
+    shape = getattr(model, "input_shape", None)
+    if isinstance(shape, tuple) and len(shape) != np.ndim(images):
+        raise ValueError(
+            f"the model takes images of shape {shape}, not {np.shape(images)}: the "
+            "first number counts images, as in images[:1]"
+        )
     whole = tf.constant(images)
     known = _inferences.get(model)
     mine = _open(whole), settings_of(model)

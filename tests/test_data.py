@@ -745,3 +745,32 @@ def test_a_size_may_be_a_list_of_numpys_whole_numbers(photos):
 def test_a_share_that_leaves_nothing_is_refused(photos, share):
     with pytest.raises(ValueError, match="between 0 and 0.5"):
         data.load_folder(photos, share=share)
+
+
+def test_a_bmp_with_a_table_of_colours_is_refused(tmp_path):
+    from PIL import Image
+
+    grey = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8))
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for index in range(8):
+            grey.save(tmp_path / name / f"{index}.bmp")
+    read = data.load_folder(tmp_path, image_size=(8, 8)).train.images[0, ..., 0]
+    assert np.allclose(255 * read, np.asarray(grey), atol=1e-3)
+    red = Image.new("RGB", (8, 8), (200, 30, 30))
+    red.convert("P", palette=Image.Palette.ADAPTIVE).save(tmp_path / "a/0.bmp")
+    with pytest.raises(ValueError, match=r"0\.bmp is a BMP with a table of colours"):
+        data.load_folder(tmp_path, image_size=(8, 8))
+
+
+def test_map_takes_tensors_and_names_what_is_no_image():
+    import keras  # takes seconds, and most tests here do without
+
+    dataset = data.load("mnist", 100)
+    layer = keras.layers.Rescaling(2.0)
+    assert np.array_equal(
+        dataset.map(layer).test.images, 2 * dataset.test.images, equal_nan=False
+    )
+    for change in (lambda images: None, lambda images: images[:5]):
+        with pytest.raises(ValueError, match="the change returned .* end in `return`"):
+            dataset.map(change)

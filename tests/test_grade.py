@@ -1022,3 +1022,28 @@ def test_the_reference_solution_gets_full_marks(tmp_path):
     assert points(result) == 56
     assert all(result.essays.values())
     assert "Error" not in outputs(result)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("item,student,points,of,comment\n,Jürgen,,,\n".encode("cp1252"), "CSV UTF-8"),
+        ("item,student\n".encode("utf-16"), "CSV UTF-8"),
+        (b"", "lacks the columns"),
+        (b"item,student,points,of,comment\na,b,,,good, but short,\n", "quotation"),
+    ],
+)
+def test_a_sheet_that_cannot_be_read_is_named(tmp_path, content, said):
+    (tmp_path / "essays.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"essays\.csv.*{said}"):
+        feedback.read_sheet(tmp_path, {})
+
+
+def test_a_comment_without_points_stays_when_another_part_is_graded(tmp_path):
+    head = "item\tstudent\tpoints\tof\tcomment\n"
+    row = "Q1.1\tAnn Lee\t\t5\task her first\n"  # tabs, as some spreadsheets write
+    (tmp_path / "essays.csv").write_text(head + row, encoding="utf-8")
+    guide = {"Q1.1": {"full": "a", "half": "b", "none": "c"}}
+    feedback.write_sheet([], {"Q1.1": 5}, guide, tmp_path)
+    kept_rows = feedback.read_sheet(tmp_path, {"Q1.1": 5})
+    assert kept_rows == {("Ann Lee", "Q1.1"): feedback.Essay(None, "ask her first")}

@@ -56,7 +56,7 @@ def test_links_and_address_are_written_and_written_anew(copy):
             assert (
                 text.count('REPOSITORY = \\"https://github.com/someone/study\\"') == 1
             )
-    links.link(copy, "a.b/c-d")
+    links.link(copy, "a-b/c.d")
     second = contents(copy)
     assert not any("someone/study" in text for text in second.values())
     links.link(copy, "someone/study")
@@ -64,7 +64,11 @@ def test_links_and_address_are_written_and_written_anew(copy):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "study", "https://github.com/someone/study", "a/b/c", "a b/c", "a/b;"]
+    "name",
+    [
+        *("", "study", "https://github.com/someone/study", "a/b/c", "a b/c", "a/b;"),
+        *("a/b.git", "a/..", "github.com/a"),
+    ],
 )
 def test_a_wrong_name_is_refused_and_nothing_is_written(copy, name):
     before = contents(copy)

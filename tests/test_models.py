@@ -319,3 +319,19 @@ def test_numbers_of_units_may_be_numpys():
     ]
     assert models.convnet([two], classes=two).output_shape == (None, 2)
     assert models.resnet(np.array([1]), two, classes=two).output_shape == (None, 2)
+
+
+def test_keras_configuration_changes_no_network():
+    def counts():
+        built = (models.mlp((4,)), models.convnet((4, 8)), models.resnet((1, 1), 8))
+        return [model.count_params() for model in built]
+
+    usual = counts()
+    keras.config.set_image_data_format("channels_first")
+    try:
+        assert counts() == usual
+        flat = models.mlp((4,), input_shape=(2, 3, 2)).layers[0]
+        images = np.arange(12, dtype=np.float32).reshape(1, 2, 3, 2)
+        assert np.array_equal(flat(images)[0], np.arange(12))
+    finally:
+        keras.config.set_image_data_format("channels_last")

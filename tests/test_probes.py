@@ -645,3 +645,29 @@ def test_reestimating_leaves_spectrally_normalized_kernels(sequences):
     before = model.layers[0].layer.kernel.numpy()
     probes.reestimate(model, sequences)
     np.testing.assert_array_equal(model.layers[0].layer.kernel.numpy(), before)
+
+
+def test_a_layer_that_renormalizes_is_not_reestimated():
+    model = keras.Sequential(
+        [keras.Input((4,)), keras.layers.BatchNormalization(renorm=True, name="again")]
+    )
+    before = model.get_weights()
+    with pytest.raises(ValueError, match="again renormalizes"):
+        probes.reestimate(model, np.ones((8, 4), np.float32))
+    for old, new in zip(before, model.get_weights(), strict=True):
+        assert np.array_equal(old, new)
+
+
+def test_probes_refuse_no_image_and_labels_out_of_range():
+    model = keras.Sequential(
+        [keras.Input((4,)), keras.layers.BatchNormalization(), keras.layers.Dense(3)]
+    )
+    images = np.ones((4, 4), np.float32)
+    with pytest.raises(ValueError, match="no images to probe with"):
+        probes.reestimate(model, images[:0])
+    assert np.isfinite(model.layers[0].moving_mean).all()
+    for wrong in ([0, 1, 2, 3], [-1, 0, 1, 2], [0.5, 1.0, 2.0, 0.0]):
+        with pytest.raises(ValueError, match="whole numbers from 0 to 2"):
+            probes.loss(model, images, np.array(wrong))
+    with pytest.raises(ValueError, match="the first number counts images"):
+        training.predict(model, images[0])

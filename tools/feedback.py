@@ -109,8 +109,9 @@ def write_sheet(
             table.writerow([kept.cell(text) for text in row])
     here = {result.student for result in results}
     for (student, item), marked in known.items():
-        if student not in here and marked.points is not None:
-            row = [item, student, f"{marked.points:g}", f"{points[item]:g}"]
+        if student not in here and (marked.points is not None or marked.comment):
+            given = "" if marked.points is None else f"{marked.points:g}"
+            row = [item, student, given, f"{points[item]:g}"]
             row += [marked.comment, "", ""]
             table.writerow([kept.cell(text) for text in row])
     files.write(folder / "essays.csv", buffer.getvalue().encode("utf-8-sig"))
@@ -124,22 +125,37 @@ def read_sheet(
     Raises
     ------
     ValueError
-        If a row's points are no number from 0 to what the item is worth.
+        If it is no table in UTF-8, or a row's points are no number from 0 to what
+        the item is worth.
     """
     path = folder / "essays.csv"
     if not path.is_file():
         return {}
-    text = path.read_text(encoding="utf-8-sig")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(
+            "essays.csv is not in UTF-8: save it from the spreadsheet as CSV UTF-8, "
+            "then run again"
+        ) from None
     # Spreadsheets write what their country uses.
-    mark = ";" if text.partition("\n")[0].count(";") > 3 else ","
-    frame = pd.read_csv(io.StringIO(text), sep=mark, dtype=str, keep_default_na=False)
-    if missing := set(SHEET[:5]) - set(frame.columns):
+    mark = max(",;\t", key=text.partition("\n")[0].count)
+    csv.field_size_limit(2**31 - 1)  # of an answer; the usual one is 131,072
+    table = csv.DictReader(io.StringIO(text), delimiter=mark, restval="")
+    lines = list(table)
+    for row in lines:
+        if None in row:  # more values than columns
+            raise ValueError(
+                f"essays.csv: the row of {row.get('student')}, {row.get('item')} has "
+                "too many values: put a comment that holds a comma in quotation marks"
+            )
+    if missing := set(SHEET[:5]) - set(table.fieldnames or ()):
         raise ValueError(
             f"essays.csv lacks the columns {', '.join(sorted(missing))}: restore them, "
             "or remove the file and run make feedback for an empty one"
         )
     found = {}
-    for row in frame.to_dict("records"):
+    for row in lines:
         student, item = kept.uncell(row["student"]), row["item"]
         given = _number(row["points"], points.get(item), student, item)
         found[student, item] = Essay(given, kept.uncell(row["comment"]))

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from tools import notebooks
 
-REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
+REPOSITORY = re.compile(
+    r"[A-Za-z0-9][A-Za-z0-9-]*/(?!\.\.?$)(?!.*\.git$)[\w.-]+", re.ASCII
+)
 CONSTANT = re.compile(r'^REPOSITORY = "[^"]*"', re.MULTILINE)
 LINK = re.compile(r"\n\n\[Open in Colab\]\([^)]*\)")
 ANSWERS = re.compile(r"^\*Answers .*\*$", re.MULTILINE)
