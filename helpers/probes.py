@@ -109,13 +109,13 @@ def _check_labels(model: keras.Model, n_images: int, labels: np.ndarray) -> None
             "whole number for each"
         )
     shape = getattr(model, "output_shape", None)
-    known = isinstance(shape, tuple) and len(shape) == 2 and shape[-1] is not None
-    highest = shape[-1] - 1 if known else np.inf
+    classes = shape[-1] if isinstance(shape, tuple) and len(shape) == 2 else None
+    highest = np.inf if classes is None else classes - 1
     if (
         labels.dtype.kind not in "iu"
         or not 0 <= labels.min() <= labels.max() <= highest
     ):
-        valid = f"from 0 to {highest}" if known else "from 0"
+        valid = "from 0" if classes is None else f"from 0 to {highest}"
         raise ValueError(
             f"the labels must be whole numbers {valid}, not {labels.dtype} from "
             f"{labels.min()} to {labels.max()}: number the classes from 0"

@@ -119,6 +119,9 @@ def address(tmp_path):
     """Return the address of a repository with the helpers."""
     source = tmp_path / "source"
     shutil.copytree(ROOT / "helpers", source / "helpers")
+    (source / "tools").mkdir()
+    for name in ("claims.toml", "tools/worker.py"):
+        shutil.copy(ROOT / name, source / name)
     who = ["-c", "user.name=A", "-c", "user.email=a@b"]
     for command in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "All"]):
         subprocess.run(["git", *command], cwd=source, check=True)
@@ -170,6 +173,10 @@ def leave_half_the_files(clone):
         path.unlink()
 
 
+def leave_all_helpers(clone):
+    shutil.rmtree(clone / "tools")
+
+
 def leave_an_empty_folder(clone):
     shutil.rmtree(clone)
     clone.mkdir()
@@ -178,20 +185,29 @@ def leave_an_empty_folder(clone):
 @pytest.mark.parametrize(
     ("interrupt", "missing"),
     [
-        (leave_what_git_writes_first, "claims"),
-        (leave_half_the_files, "models"),
-        (leave_an_empty_folder, "claims"),
+        (leave_what_git_writes_first, "helpers/claims"),
+        (leave_half_the_files, "helpers/models"),
+        (leave_all_helpers, "tools/worker"),
+        (leave_an_empty_folder, "helpers/claims"),
     ],
 )
 def test_half_a_clone_is_named_and_cloned_anew(address, empty, interrupt, missing):
     clone = empty / "batch-normalization"
     set_up(empty, address)
     interrupt(clone)
-    said = f"{clone} lacks helpers/{missing}.py: delete that folder, then run again."
+    said = f"{clone} lacks {missing}.py: delete that folder, then run again."
     for _ in range(2):
         assert_says(set_up(empty, address), said)
     shutil.rmtree(clone)
     assert_works(set_up(empty, address), clone)
+
+
+def test_a_folder_with_helpers_of_its_own_is_passed_over(address, empty):
+    (empty / "helpers").mkdir()
+    for name in ("__init__", "data", "quiet"):  # as the assignment has them
+        shutil.copy(ROOT / f"helpers/{name}.py", empty / "helpers")
+    for url in (address, None):
+        assert_works(set_up(empty, url), empty / "batch-normalization")
 
 
 def test_an_old_copy_is_named_and_works_once_it_is_new(address, empty):
