@@ -306,6 +306,22 @@ def _read_folder(
             f"the sub-folders of {folder} hold no images ({FORMATS}): add some"
         ) from error
     paths = [Path(path) for path in files.file_paths]
+    _check_files(folder, paths)
+    pixels, labels = [], []
+    try:
+        for image, label in files.as_numpy_iterator():
+            pixels.append(np.rint(image).astype(np.uint8))
+            labels.append(label)
+    except Exception as error:  # TensorFlow raises many kinds.
+        path = paths[len(pixels)]
+        raise ValueError(
+            f"{path} could not be read ({_cause(path, error)}): remove or replace it"
+        ) from error
+    return np.array(pixels), np.array(labels), tuple(class_names)
+
+
+def _check_files(folder: Path, paths: Sequence[Path]) -> None:
+    """Refuse a hidden name, what is no file, and what Keras would read wrongly."""
     for path in paths:
         if any(part.startswith(".") for part in path.relative_to(folder).parts):
             raise ValueError(
@@ -318,17 +334,6 @@ def _read_folder(
                 f"{path} is a BMP with a table of colours, which Keras cannot read: "
                 "save it as PNG, or as a BMP of 24 bits"
             )
-    pixels, labels = [], []
-    try:
-        for image, label in files.as_numpy_iterator():
-            pixels.append(np.rint(image).astype(np.uint8))
-            labels.append(label)
-    except Exception as error:  # TensorFlow raises many kinds.
-        path = paths[len(pixels)]
-        raise ValueError(
-            f"{path} could not be read ({_cause(path, error)}): remove or replace it"
-        ) from error
-    return np.array(pixels), np.array(labels), tuple(class_names)
 
 
 def _has_colour_table(path: Path) -> bool:
