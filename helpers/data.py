@@ -96,7 +96,7 @@ class Dataset:
         Raises
         ------
         ValueError
-            If it does not return a number of images equal to what it was given.
+            If it does not return as many images.
         """
         train, validation, test = (
             Split(_changed(change, split.images), split.labels)
@@ -181,7 +181,8 @@ def load_folder(
 
     `keras.utils.image_dataset_from_directory` reads the images (JPEG, PNG, BMP, GIF),
     in colour; it passes over hidden classes and files of other formats, and an image
-    with a hidden name, often a copy, is refused. Validation and test images are
+    with a hidden name, often a copy, is refused, and a BMP with a table of colours,
+    which Keras would read as grey. Validation and test images are
     stratified parts, the same in every call. All images are held in memory, as
     float32.
 

@@ -140,6 +140,14 @@ def test_a_disk_without_room_for_the_scratch_plots_is_named(tmp_path):
     assert "Traceback" not in said
 
 
+def test_where_no_folder_is_named_the_notebooks_are_checked():
+    command = [sys.executable, "-m", "pytest", "--nbval", "--collect-only", "-q"]
+    command += ["-p", "no:cacheprovider"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
+    assert "notebooks/00_start_here.ipynb::Cell 0" in said
+    assert "tests/" not in said
+
+
 def test_what_is_copied_can_be_written_to(tmp_path):
     plots = tmp_path / "plots"
     (plots / "05").mkdir(parents=True)
