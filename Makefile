@@ -14,7 +14,7 @@ export PYTHONUTF8 := 1
 export RUFF_NO_CACHE := true
 export MYPY_CACHE_DIR := /dev/null
 # What readers may have set that would keep Python from `tools`, or pip from .venv.
-unexport PYTHONSAFEPATH
+unexport PYTHONSAFEPATH PYTHONIOENCODING
 export PIP_USER := 0
 
 define CHECK_PYTHON

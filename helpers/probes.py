@@ -60,19 +60,25 @@ def reestimate(model: keras.Model, images: np.ndarray, *, dropout: bool = True) 
                 f"{norm.name} renormalizes, so its averages cannot be taken in one "
                 "pass: build it without renorm=True"
             )
+    _check(model, images, None)
     statistics = {id(variable) for norm in norms for variable in norm.variables}
-    others = [
-        (variable, variable.numpy())  # dropout counts what it draws
-        for variable in model.variables  # spectral normalization changes kernels
+    before = [(variable, variable.numpy()) for variable in model.variables]
+    others = [  # dropout counts what it draws, spectral normalization changes kernels
+        (variable, value)
+        for variable, value in before
         if id(variable) not in statistics or variable.trainable
     ]
-    _check(model, images, None)
-    with ExitStack() as stack:
-        for norm in norms:
-            stack.enter_context(_averaging(norm))
-        model(images, training=dropout)
-    for variable, value in others:
-        variable.assign(value)
+    try:
+        with ExitStack() as stack:
+            for norm in norms:
+                stack.enter_context(_averaging(norm))
+            model(images, training=dropout)
+    except BaseException:  # Ctrl-C too: no layer keeps half of an average
+        others = before
+        raise
+    finally:
+        for variable, value in others:
+            variable.assign(value)
 
 
 def _check(model: keras.Model, images: np.ndarray, labels: np.ndarray | None) -> None:
@@ -260,8 +266,8 @@ def activation_inputs(model: keras.Model, images: np.ndarray) -> np.ndarray:
 
     The activation may be a layer, stand in a layer, as in ``Dense(8, "relu")``, or be
     written as ``keras.ops.relu(x)`` in a functional model. One that a class calls by
-    itself, or a ``Lambda``, is not seen; one that is last and stands in a
-    ``TimeDistributed`` is refused.
+    itself, a ``Lambda``, or a ``Softmax`` layer, of which attention is made, is not
+    seen; one that is last and stands in a ``TimeDistributed`` is refused.
 
     Returns
     -------

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -186,6 +187,26 @@ def test_a_cell_that_will_not_be_interrupted_is_left_out(grader):
     assert points(result) == NUMPY
     assert result.attempts == ["cell 1: no end after 20 seconds"]
     assert "not run: no end after" in outputs(result)
+
+
+def test_no_sandbox_starts_once_all_were_ended(grader, monkeypatch):
+    """As by Ctrl-C: what it killed was taken for a kernel that died, and run again."""
+    started, start = [], sandbox._started
+
+    def noted(*given):
+        started.append(given)
+        return start(*given)
+
+    monkeypatch.setattr(sandbox, "OVER", threading.Event())
+    monkeypatch.setattr(sandbox, "_started", noted)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(graded, grader, "while True: pass", before=True)
+        while not sandbox.RUNNING:
+            time.sleep(0.1)
+        sandbox.end_all()
+    assert (len(started), len(sandbox.RUNNING)) == (1, 0)
+    assert running.result().version == ""  # so that it is graded when asked again
+    assert "all sandboxes were ended" in running.result().note
 
 
 @pytest.mark.parametrize(
@@ -1031,6 +1052,7 @@ def test_the_reference_solution_gets_full_marks(tmp_path):
         ("item,student\n".encode("utf-16"), "CSV UTF-8"),
         (b"", "lacks the columns"),
         (b"item,student,points,of,comment\na,b,,,good, but short,\n", "quotation"),
+        (b"item,student,points,of,comment,seen by\na,b,,,,me\n", "column seen by"),
     ],
 )
 def test_a_sheet_that_cannot_be_read_is_named(tmp_path, content, said):

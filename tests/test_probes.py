@@ -658,6 +658,24 @@ def test_a_layer_that_renormalizes_is_not_reestimated():
         assert np.array_equal(old, new)
 
 
+def test_reestimation_that_is_interrupted_leaves_all_as_it_was(images):
+    class Interrupted(keras.layers.Layer):
+        def call(self, inputs, training=False):
+            if training:
+                raise KeyboardInterrupt
+            return inputs
+
+    norm = keras.layers.BatchNormalization()
+    model = keras.Sequential([norm, keras.layers.Dropout(0.5), Interrupted()])
+    model(images)
+    before = [variable.numpy() for variable in model.variables]
+    with pytest.raises(KeyboardInterrupt):
+        probes.reestimate(model, images)
+    for old, variable in zip(before, model.variables, strict=True):
+        np.testing.assert_array_equal(variable, old)
+    assert norm.momentum == 0.99
+
+
 def test_probes_refuse_no_image_and_labels_out_of_range():
     model = keras.Sequential(
         [keras.Input((4,)), keras.layers.BatchNormalization(), keras.layers.Dense(3)]

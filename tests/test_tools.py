@@ -164,6 +164,19 @@ def test_refresh_names_a_missing_notebook(tmp_path):
     assert "There is no notebook 99_none.ipynb" in result.code
 
 
+@pytest.mark.parametrize("text", ["<<<<<<< HEAD\n{}\n", "[1]", "{}", '{"cells": 3}'])
+def test_refresh_names_what_is_no_notebook(tmp_path, text):
+    root = make_repository(tmp_path)
+    (root / "notebooks/03_merged.ipynb").write_text(text)
+    (root / "README.txt").write_text("words")
+    before = files(root)
+    result = run_main(refresh, root, str(root / "notebooks/03_merged.ipynb"))
+    assert "03_merged.ipynb holds no notebook: restore it" in result.code
+    result = run_main(refresh, root, str(root / "README.txt"))
+    assert "There is no notebook README.txt" in result.code
+    assert files(root) == before
+
+
 def test_interrupted_write_leaves_the_notebook(tmp_path, monkeypatch):
     path = tmp_path / "a.ipynb"
     path.write_text("old")
@@ -493,7 +506,9 @@ def test_commands_speak_utf_8_whatever_the_terminal(house):
     spoken = subprocess.run(
         ["make", "-s", "speak", f"PYTHON={sys.executable}"],
         cwd=house,
-        env=os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        env=os.environ
+        | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+        | {"PYTHONIOENCODING": "latin-1"},
         capture_output=True,
         check=True,
     ).stdout

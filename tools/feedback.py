@@ -149,6 +149,11 @@ def read_sheet(
                 f"essays.csv: the row of {row.get('student')}, {row.get('item')} has "
                 "too many values: put a comment that holds a comma in quotation marks"
             )
+    if extra := [name for name in table.fieldnames or () if name not in ("", *SHEET)]:
+        raise ValueError(
+            f"essays.csv has the column {extra[0]}, which would be lost: move it to "
+            "another file, or its text into the column comment"
+        )
     if missing := set(SHEET[:5]) - set(table.fieldnames or ()):
         raise ValueError(
             f"essays.csv lacks the columns {', '.join(sorted(missing))}: restore them, "

@@ -14,7 +14,7 @@ from typing import Any
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellControlSignal
-from nbformat import NotebookNode
+from nbformat import NotebookNode, ValidationError
 
 from tools import cores
 from tools import scratch as own
@@ -41,9 +41,25 @@ def find(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.ipynb"))
 
 
+class DamagedError(ValueError):
+    """A file holds no notebook."""
+
+
 def read(path: Path) -> NotebookNode:
-    """Return a notebook."""
-    return nbformat.read(path, as_version=4)
+    """Return a notebook.
+
+    Raises
+    ------
+    DamagedError
+        If the file holds none, as after a merge that left its marks.
+    """
+    try:
+        return nbformat.read(path, as_version=4)
+    except (ValueError, TypeError, LookupError, AttributeError, ValidationError):
+        raise DamagedError(
+            f"{path.name} holds no notebook: restore it, as by git checkout, then run "
+            "again."
+        ) from None
 
 
 def code_cells(nb: NotebookNode) -> list[NotebookNode]:
@@ -94,9 +110,11 @@ def scratch(root: Path) -> Iterator[Path]:
 
 @contextmanager
 def said_clearly() -> Iterator[None]:
-    """End the program with one sentence where the disk does not let it write."""
+    """End the program with one sentence where a file cannot be read or written."""
     try:
         yield
+    except DamagedError as error:
+        sys.exit(str(error))
     except OSError as error:
         name = Path(error.filename or ".").name
         problem = error.strerror or str(error)

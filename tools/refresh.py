@@ -87,7 +87,7 @@ def main() -> None:
         for path in parser.parse_args().notebooks
     ]
     for path in paths:
-        if not path.is_file():
+        if path.suffix != ".ipynb" or not path.is_file():
             sys.exit(f"There is no notebook {path.name}: name a file of notebooks/.")
     paths = paths or notebooks.find(folder)
     try:

@@ -2,13 +2,14 @@
 
 import asyncio
 import re
+import runpy
 import sys
 import time
 from pathlib import Path
 
 from nbconvert import HTMLExporter
 from tqdm import tqdm
-from traitlets.config import PyFileConfigLoader
+from traitlets.config import Config
 
 from tools import cores, front, marking, notebooks, playground
 from tools.front import Page
@@ -19,8 +20,10 @@ PLAYGROUND = "the-twin-playground"  # README's section on it, to which notebooks
 
 def exporter() -> HTMLExporter:
     """Return nbconvert's exporter with the project's settings."""
-    folder = Path(__file__).parent
-    config = PyFileConfigLoader("nbconvert_config.py", str(folder)).load_config()
+    config = Config()
+    # Its own loader would take a dollar in the folder's name for a variable.
+    settings = Path(__file__).with_name("nbconvert_config.py")
+    runpy.run_path(str(settings), {"get_config": lambda: config})
     return HTMLExporter(config=config)
 
 

@@ -99,10 +99,15 @@ class Ending:
 
 
 RUNNING: set[subprocess.Popen] = set()
+OVER = threading.Event()  # no sandbox is to start any more
 
 
 class NoSandboxError(RuntimeError):
     """There is no way to run untrusted code here."""
+
+
+class OverError(RuntimeError):
+    """All sandboxes were ended."""
 
 
 def check() -> None:
@@ -143,6 +148,11 @@ def run(
     edition : folder with `helpers/` and, beside it, `data/`, as students have it.
     limits : when the run is ended.
     trust : run without a sandbox.
+
+    Raises
+    ------
+    OverError
+        If `end_all` was called before or meanwhile.
     """
     processes = None if trust else limits.processes
     caps = {"memory": limits.memory, "file": limits.disk, "processes": processes}
@@ -164,6 +174,8 @@ def run(
             ending.why = str(error)[:200] or type(error).__name__
         finally:
             guard.stop()
+        if OVER.is_set():
+            raise OverError("all sandboxes were ended")
         if not ending.done:
             ending.why = guard.why or ending.why or "the sandbox ended by itself"
         return ending
@@ -255,6 +267,8 @@ def _started(edition: Path, limits: Limits, trust: bool) -> Iterator[subprocess.
         )
         RUNNING.add(process)
         try:
+            if OVER.is_set():  # since `end_all` looked at those that run
+                raise OverError("all sandboxes were ended")
             yield process
         finally:
             _end(process)
@@ -265,7 +279,8 @@ def _started(edition: Path, limits: Limits, trust: bool) -> Iterator[subprocess.
 
 
 def end_all() -> None:
-    """End all sandboxes."""
+    """End all sandboxes, and let none start again."""
+    OVER.set()
     for process in list(RUNNING):
         _end(process)
 
