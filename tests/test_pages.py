@@ -405,3 +405,12 @@ def test_claims_are_found_by_word_verdict_and_question(tmp_path):
         fits = words & known["section"].str.contains(r"Q2\.5|Q2\.2–")
         assert 0 < tab.run(shown) == fits.sum()
         assert not tab.complaints
+
+
+def test_pages_are_made_in_a_folder_of_any_name(tmp_path, monkeypatch):
+    folder = tmp_path / "a$HOME" / "tools"
+    shutil.copytree(ROOT / "tools", folder)
+    monkeypatch.setattr(report, "__file__", str(folder / "report.py"))
+    nb = new_notebook(cells=[new_markdown_cell("# A")])
+    page, _ = report.exporter().from_notebook_node(nb)
+    assert "<h1" in page
