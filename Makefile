@@ -5,8 +5,9 @@ BIN := .venv/bin
 # Written last, so that an interrupted installation is not taken for a finished one.
 READY := .venv/.ready
 BENCH_READY := .venv-bench/.ready
+OLDEST_READY := .venv-oldest/.ready
 # Where the Python an environment was made with is gone, it is made anew.
-$(foreach ready,$(wildcard $(READY) $(BENCH_READY)),$(shell \
+$(foreach ready,$(wildcard $(READY) $(BENCH_READY) $(OLDEST_READY)),$(shell \
   $(dir $(ready))bin/python -c '' 2>/dev/null || rm -f $(ready)))
 # Texts are UTF-8, whatever the terminal's language.
 export PYTHONUTF8 := 1
@@ -35,8 +36,8 @@ define INSTALL
 endef
 
 .NOTPARALLEL: # the tests time nothing, but the notebooks do
-.PHONY: help .venv report playground test lint unit notebooks portable lab refresh \
-  replicate submission assignment grade feedback links picture bench
+.PHONY: help .venv report playground test lint unit notebooks oldest portable lab \
+  refresh replicate submission assignment grade feedback links picture bench
 
 help: ## Show this list
 	@sed -n 's/^\([.a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
@@ -80,6 +81,10 @@ notebooks: $(READY) ## Re-run every notebook and compare its outputs with those 
 portable: $(READY) ## The same as on other processors and on one thread (an hour or two)
 	$(BIN)/python -m tools.portable
 
+oldest: $(OLDEST_READY) ## Test the helpers on the oldest versions that are allowed (.venv-oldest)
+	.venv-oldest/bin/python -m pytest -n 2 --dist worksteal \
+	  $$(grep -L '^from tools\|^from assignment' tests/test_*.py)
+
 lab: $(READY) ## Open the notebooks in JupyterLab
 	$(BIN)/python -m jupyterlab notebooks
 
@@ -115,6 +120,14 @@ picture: $(READY) ## Photograph the report's first page for README (needs Chromi
 
 bench: $(BENCH_READY) ## Time the trainer against its peers (.venv-bench, 15 to 25 minutes): plots/bench/
 	.venv-bench/bin/python -m tools.bench
+
+$(OLDEST_READY): requirements.txt requirements-dev.txt requirements-cluster.txt
+	$(CHECK_PYTHON)
+	$(PYTHON) -m venv --clear .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check uv
+	.venv-oldest/bin/python -m uv pip install --quiet --resolution lowest-direct \
+	  --python .venv-oldest/bin/python -r requirements.txt -r requirements-dev.txt
+	touch $@
 
 $(BENCH_READY): requirements.txt requirements-bench.txt constraints.txt
 	$(CHECK_PYTHON)

@@ -11,7 +11,6 @@ nothing but uint8, so the splits are treated alike and nothing is scaled twice.
 
 import gzip
 import hashlib
-import itertools
 import math
 import os
 import re
@@ -48,7 +47,19 @@ class Split:
     labels: np.ndarray
 
     def __post_init__(self):
-        """Lock both arrays: assigning to an element raises ValueError."""
+        """Lock both arrays: assigning to an element raises ValueError.
+
+        Raises
+        ------
+        ValueError
+            If one is no array.
+        """
+        for name, array in vars(self).items():
+            if not isinstance(array, np.ndarray):
+                raise ValueError(
+                    f"the {name} of a split must be an array, as np.asarray makes of "
+                    f"a list or a tensor, not {type(array).__name__}"
+                )
         self.images.setflags(write=False)
         self.labels.setflags(write=False)
 
@@ -180,9 +191,9 @@ def load_folder(
     """Load a folder of images with one sub-folder a class, such as Mini-ImageNet.
 
     `keras.utils.image_dataset_from_directory` reads the images (JPEG, PNG, BMP, GIF),
-    in colour; it passes over hidden classes and files of other formats, and an image
-    with a hidden name, often a copy, is refused, and a BMP with a table of colours,
-    which Keras would read as grey. Validation and test images are
+    in colour; it follows links, and passes over hidden classes and files of other
+    formats; an image with a hidden name, often a copy, is refused, and a BMP with a
+    table of colours, which Keras would read as grey. Validation and test images are
     stratified parts, the same in every call. All images are held in memory, as
     float32.
 
@@ -295,6 +306,7 @@ def _read_folder(
             batch_size=None,
             shuffle=False,
             verbose=False,
+            follow_links=True,
             data_format="channels_last",
         )
     except ValueError as error:
@@ -359,14 +371,20 @@ def _has_colour_table(path: Path) -> bool:
     return bool((colours[:, :3] != np.arange(len(colours))[:, None]).any())
 
 
-def _check_access(folder: Path) -> None:
-    """Refuse a folder in it that cannot be entered; Keras would leave it out."""
-    for path in itertools.chain([folder], folder.rglob("*")):  # each before its own
-        if path.is_dir() and not os.access(path, os.R_OK | os.X_OK):
-            raise ValueError(
-                f"{path} could not be read (permission denied): allow reading and "
-                "entering it, or remove it"
-            )
+def _check_access(folder: Path, above: Sequence[Path] = ()) -> None:
+    """Refuse what in it cannot be entered, or never left, by links back to itself."""
+    if not os.access(folder, os.R_OK | os.X_OK):  # Keras would leave it out
+        raise ValueError(
+            f"{folder} could not be read (permission denied): allow reading and "
+            "entering it, or remove it"
+        )
+    if folder.resolve() in above:
+        raise ValueError(
+            f"{folder} links to a folder that it stands in: remove the link"
+        )
+    for path in folder.iterdir():
+        if path.is_dir():
+            _check_access(path, [*above, folder.resolve()])
 
 
 def _cause(path: Path, error: Exception) -> str:

@@ -16,6 +16,10 @@ NORMALIZATIONS = {
 }
 ORDER = ("normalization", "activation", "dropout")
 CHANNELS = "channels_last"  # as images here are, whatever Keras is configured to
+# What all variables are: in Keras 3.6, those of layers are no `keras.Variable`.
+VARIABLE = [
+    kind for kind in keras.Variable.__mro__ if kind.__module__.startswith("keras.")
+][-1]
 KEPT_BY_KERAS = frozenset(vars(keras.layers.Dense(1))) | set(vars(keras.Sequential()))
 
 Normalization = str | Callable[[], keras.Layer] | None
@@ -311,7 +315,7 @@ def _plain(value: Any, depth: int = 3) -> Any:
     within = partial(_plain, depth=depth - 1)
     if isinstance(value, bool | int | float | complex | str | bytes | np.generic):
         return value
-    if isinstance(value, keras.Operation | keras.Variable) or depth == 0:
+    if isinstance(value, keras.Operation | VARIABLE) or depth == 0:
         return None  # layers are looked at by themselves, and weights are no settings
     if keras.ops.is_tensor(value):
         value = np.asarray(keras.ops.convert_to_numpy(value))
@@ -332,8 +336,30 @@ def _plain(value: Any, depth: int = 3) -> Any:
     return type(value), within(vars(value))
 
 
+def takes(model: keras.Model, images: np.ndarray) -> bool:
+    """Whether images have the shape that a model says it takes, if it says one.
+
+    A last axis of size 1 may be there or not: Keras adds it, or takes it away.
+    """
+    shape, given = getattr(model, "input_shape", None), np.shape(images)
+    if not isinstance(shape, tuple):
+        return True
+    if len(shape) == len(given) + 1 and shape[-1] == 1:
+        given = (*given, 1)
+    elif len(shape) == len(given) - 1 and given[-1] == 1:
+        given = given[:-1]
+    return len(shape) == len(given) and all(
+        n in (None, m) for n, m in zip(shape, given, strict=True)
+    )
+
+
 def _check(*normalizations: Normalization) -> None:
     for kind in normalizations:
+        if isinstance(kind, keras.Layer):
+            raise ValueError(
+                f"the normalization must be what makes a layer for each place, as "
+                f"keras.layers.BatchNormalization or a lambda, not one layer, {kind!r}"
+            )
         if kind is not None and not callable(kind) and kind not in NORMALIZATIONS:
             known = ", ".join(map(repr, NORMALIZATIONS))
             raise ValueError(f"unknown normalization {kind!r}: choose None, {known}")

@@ -16,6 +16,8 @@ import keras
 from keras.optimizers import Optimizer
 from keras.optimizers.schedules import LearningRateSchedule
 
+from helpers.models import VARIABLE
+
 Choice: TypeAlias = str | Optimizer | Callable[[], Optimizer]
 
 
@@ -166,6 +168,8 @@ def _text(value: Any) -> Any:
         return _state(value)
     if isinstance(value, list | tuple):
         return [_text(part) for part in value]
+    if isinstance(value, VARIABLE):  # Keras 3.6 would show no value
+        return [value.path, str(value.dtype), value.numpy().tolist()]
     return re.sub(r" at 0x\w+", "", repr(value))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from helpers.models import layers_of, operations_of, settings_of
+from helpers.models import layers_of, operations_of, settings_of, takes
 
 ACTIVATIONS = (
     keras.layers.Activation,
@@ -23,6 +23,8 @@ ACTIVATIONS = (
     keras.layers.PReLU,
     keras.layers.ELU,
 )
+# Of the loss in half precision, whose smallest gradients would be zero at 1.
+SCALES = tuple(2.0**power for power in (15, 12, 9, 6, 3, 0))
 # Of whatever rank.
 NO_KERNELS = ("alpha", "beta", "bias", "embeddings", "gamma", "scale")
 
@@ -46,8 +48,9 @@ def reestimate(model: keras.Model, images: np.ndarray, *, dropout: bool = True) 
     Raises
     ------
     ValueError
-        If there is no image, or a layer renormalizes: in training it passes on what
-        its old averages make of a batch, which inference never does.
+        If there is no image; if a layer renormalizes: in training it passes on what
+        its old averages make of a batch, which inference never does; or if a recurrent
+        layer normalizes in its loop.
     """
     norms = [
         layer
@@ -55,10 +58,17 @@ def reestimate(model: keras.Model, images: np.ndarray, *, dropout: bool = True) 
         if isinstance(layer, keras.layers.BatchNormalization)
     ]
     for norm in norms:
-        if norm.renorm:
+        if getattr(norm, "renorm", False):  # there from Keras 3.14 on
             raise ValueError(
                 f"{norm.name} renormalizes, so its averages cannot be taken in one "
                 "pass: build it without renorm=True"
+            )
+    for layer in layers_of(model):
+        looped = isinstance(layer, keras.layers.RNN) and not layer.unroll
+        if looped and any(part in norms for part in layers_of(layer.cell)):
+            raise ValueError(
+                f"{layer.name} normalizes in a loop, which Keras begins twice, so that "
+                "its first step would count twice: build it with unroll=True"
             )
     _check(model, images, None)
     statistics = {id(variable) for norm in norms for variable in norm.variables}
@@ -91,15 +101,10 @@ def _check(model: keras.Model, images: np.ndarray, labels: np.ndarray | None) ->
             )
     if not model.built:
         raise ValueError(f"{model.name} has no weights yet: call it on images first")
-    shape = getattr(model, "input_shape", None)
-    images = np.asarray(images)
-    if isinstance(shape, tuple) and (
-        len(shape) != images.ndim
-        or any(n not in (None, m) for n, m in zip(shape, images.shape, strict=True))
-    ):
+    if not takes(model, images):
         raise ValueError(
-            f"the model takes images of shape {shape}, not {images.shape}: the first "
-            "number counts images"
+            f"the model takes images of shape {model.input_shape}, not "
+            f"{np.shape(images)}: the first number counts images"
         )
     if len(images) == 0:
         raise ValueError("there are no images to probe with: give at least one")
@@ -176,8 +181,8 @@ def gradient_norms(
     """
     _check(model, images, labels)
     kernels = _kernels(model, at_least=1)
-    labels = np.asarray(labels)
-    _, gradients = _differentiate(model, _weights(model), images, labels)
+    at = partial(_differentiate, model, _weights(model), images, np.asarray(labels))
+    _, gradients = _scaled(model, at)
     return np.array([np.linalg.norm(gradients[index]) for index in kernels])
 
 
@@ -338,8 +343,12 @@ def _call(model: keras.Model, weights, images):
     return logits, [scope.get_current_value(variable) for variable in variables]
 
 
-def _differentiate(model: keras.Model, weights, images, labels):
-    """Loss and its gradients at any weights."""
+def _differentiate(model: keras.Model, weights, images, labels, scale=1.0):
+    """Loss and its gradients at any weights.
+
+    The loss is scaled before, and the gradients are scaled back, for what half
+    precision would round to zero: as `keras.optimizers.LossScaleOptimizer` does.
+    """
     with tf.GradientTape() as tape:
         tape.watch(weights)
         logits, weights = _call(model, weights, images)
@@ -347,9 +356,12 @@ def _differentiate(model: keras.Model, weights, images, labels):
             labels, tf.cast(logits, tf.float32), from_logits=True
         )
         value = tf.reduce_mean(value)
+        scaled = value * scale
     zeros = tf.UnconnectedGradients.ZERO
-    gradients = tape.gradient(value, weights, unconnected_gradients=zeros)
-    return value, [tf.convert_to_tensor(g) for g in gradients]  # of embeddings too
+    gradients = tape.gradient(scaled, weights, unconnected_gradients=zeros)
+    return value, [
+        tf.convert_to_tensor(g) / scale for g in gradients
+    ]  # embeddings' too
 
 
 # A model in training is probed again and again: its compiled functions are kept.
@@ -362,7 +374,23 @@ def _slopes(model: keras.Model, images, labels) -> Callable:
     """Return what gives a batch's loss and gradients at any weights."""
     labels = np.asarray(labels)
     settings = settings_of(model)
-    return lambda weights: _compiled(model, settings)(weights, images, labels)
+
+    def slopes(weights):
+        compiled = _compiled(model, settings)
+        return _scaled(model, partial(compiled, weights, images, labels))
+
+    return slopes
+
+
+def _scaled(model: keras.Model, differentiate: Callable) -> tuple:
+    """Return loss and gradients, by the largest scale at which half precision holds."""
+    if all(layer.compute_dtype != "float16" for layer in layers_of(model)):
+        return differentiate()
+    for scale in SCALES:
+        value, gradients = differentiate(scale)
+        if all(np.isfinite(gradient).all() for gradient in gradients):
+            break
+    return value, gradients
 
 
 @lru_cache(maxsize=32)

@@ -30,7 +30,7 @@ import numpy as np
 import tensorflow as tf
 
 from helpers import optimizers
-from helpers.models import layers_of, operations_of, settings_of
+from helpers.models import VARIABLE, layers_of, operations_of, settings_of, takes
 from helpers.optimizers import Recipe, is_keras
 
 Builder = Callable[[], keras.Model]
@@ -94,7 +94,7 @@ class Inference:
             return found
 
         self.logits = tf.function(
-            logits, input_signature=None if _is_convolutional(model) else [images]
+            logits, input_signature=None if _is_of_sizes(model) else [images]
         )
 
     @tf.autograph.experimental.do_not_convert
@@ -118,11 +118,10 @@ def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """
     if len(images) == 0:
         raise ValueError("there are no images to predict: give at least one")
-    shape = getattr(model, "input_shape", None)
-    if isinstance(shape, tuple) and len(shape) != np.ndim(images):
+    if not takes(model, images):
         raise ValueError(
-            f"the model takes images of shape {shape}, not {np.shape(images)}: the "
-            "first number counts images, as in images[:1]"
+            f"the model takes images of shape {model.input_shape}, not "
+            f"{np.shape(images)}: the first number counts images, as in images[:1]"
         )
     whole = tf.constant(images)
     known = _inferences.get(model)
@@ -197,10 +196,11 @@ class Network:
         self._builds += 1
         if self.architecture is not None and not self._is_alike(model):
             raise ValueError(
-                "a builder's models differ by the seed in more than their variables, "
-                "as in a constant, a slope or a width that it draws: let it draw from "
-                "a generator of its own, as np.random.default_rng(0), or keep what it "
-                "draws in a weight of a layer, add_weight(trainable=False)"
+                _drawing(model, self.train.images[:2])
+                or "a builder's models differ by the seed in more than their "
+                "variables, as in a constant, a slope or a width that it draws: let it "
+                "draw from a generator of its own, as np.random.default_rng(0), or "
+                "keep what it draws in a weight of a layer, add_weight(trainable=False)"
             )
         return model
 
@@ -233,6 +233,11 @@ class Network:
             model.build((None, *self.train.images.shape[1:]))
         elif not model.built:  # a true call might move its generators and counters
             _traced(model, self.train.images)
+        if not takes(model, self.train.images):
+            raise ValueError(
+                f"the model {model.name} takes images of shape {model.input_shape}, "
+                f"not {self.train.images.shape}: give its builder their shape"
+            )
         for variable in model.variables:
             is_shared = _variables.get(id(variable)) is variable
             if not is_shared:
@@ -264,7 +269,7 @@ class Network:
     def _logits(self, model: keras.Model) -> np.ndarray:
         """Logits of two images; the model's variables stay as they are."""
         own = _values(_state(model))
-        logits = model(self.train.images[:2], training=False)
+        logits, *_ = keras.tree.flatten(model(self.train.images[:2], training=False))
         _assign(_state(model), own)
         return keras.ops.convert_to_numpy(logits).astype(np.float32, copy=False)
 
@@ -355,7 +360,7 @@ class Program:
         signature += [tf.TensorSpec((None,), tf.float32)] * self.kind.decays
         self.loop = tf.function(
             self._loop,
-            input_signature=None if _is_convolutional(self.model) else signature,
+            input_signature=None if _is_of_sizes(self.model) else signature,
             jit_compile=jit_compile,
         )
 
@@ -481,9 +486,9 @@ class Program:
         bodies = _bodies()
         known = [*self.variables, *self.optimizer.variables]
         nodes = sum(bodies, [])
-        self.refusal = _refusal(self.model, known, nodes)
-        if self.refusal is None:
-            self.refusal = _sharing()
+        self.refusal = (
+            _within(self.optimizer) or _refusal(self.model, known, nodes) or _sharing()
+        )
         calls_python = any("PyFunc" in node.op for node in nodes)
         changed = _python_side(self._parts()) != before
         if self.refusal is None and (changed or calls_python):
@@ -679,7 +684,7 @@ def _leaves(values: Iterable[Any]) -> Iterator[Any]:
 
 def _is_constant(part: Any) -> bool:
     """Whether it is an array that no text shows, as `Normalization.adapt` leaves."""
-    variable = isinstance(part, keras.Variable)
+    variable = isinstance(part, VARIABLE)
     return isinstance(part, np.ndarray) or (tf.is_tensor(part) and not variable)
 
 
@@ -785,6 +790,35 @@ def _refusal(
     )
 
 
+def _drawing(model: keras.Model, images: tf.Tensor) -> str | None:
+    """Name a layer that draws what no seed fixes, in inference mode too."""
+    found: list[str | None] = [None]
+
+    def call(images):
+        model(images, training=False)
+        found.append(_refusal(model, _state(model), sum(_bodies(), [])))
+
+    with suppress(Exception):  # of the model's own code: it is said where it is trained
+        tf.function(call, autograph=False).get_concrete_function(images)
+    return found[-1]
+
+
+def _within(optimizer: keras.optimizers.Optimizer) -> str | None:
+    """Name an optimizer within another that does not show its variables."""
+    known = {id(variable.value.handle) for variable in optimizer.variables}
+    changed = {id(handle) for handle, _ in _changes()} - known
+    for part in optimizers.contents(optimizer):
+        if isinstance(part, keras.optimizers.Optimizer) and any(
+            id(variable.value.handle) in changed for variable in part.variables
+        ):
+            return (
+                f"the optimizer {type(optimizer).__name__} holds another, "
+                f"{type(part).__name__}, and does not show its variables, so that no "
+                "run could start afresh: let the property `variables` return them too"
+            )
+    return None
+
+
 def _sharing() -> str | None:
     """Name a variable of several models that the update being traced changes."""
     shared = {id(variable.value.handle): variable for variable in _shared.values()}
@@ -886,9 +920,22 @@ def _is_convolutional(model: keras.Model) -> bool:
     return any(len(variable.shape) >= 4 for variable in model.trainable_variables)
 
 
+def _is_of_sizes(model: keras.Model) -> bool:
+    """Whether it must be traced for each number of images, and not once for all."""
+    # Where that is open, Keras distorts the first image of a batch again and again.
+    distorting = ("RandomElasticTransform", "ElasticTransform")
+    names = {type(part).__name__ for part in operations_of(model)}
+    return _is_convolutional(model) or not names.isdisjoint(distorting)
+
+
 def _output_shape(model: keras.Model, images: tf.Tensor) -> tuple:
     found = getattr(model, "outputs", None) or _traced(model, images)  # of a class
     outputs = keras.tree.flatten(found)
+    if any(output is None for output in outputs):
+        raise ValueError(
+            f"the model {type(model).__name__} returns None: let its call end in "
+            "`return`, with the logits"
+        )
     if len(outputs) != 1:
         raise ValueError(
             f"the model {type(model).__name__} returns {len(outputs)} tensors: let it "
@@ -911,9 +958,10 @@ def _traced(model: keras.Model, images: tf.Tensor) -> Any:
         return model(whole, **mode)
     except Exception as error:  # whatever its call makes of a symbolic tensor
         raise ValueError(
-            f"the model {type(model).__name__} cannot be compiled: its call takes "
-            "numbers out of a tensor, or its number of images, as `if`, `float`, "
-            "`len` and `x.shape[0]` do: use keras.ops, with -1 in a reshape"
+            f"the model {type(model).__name__} cannot be compiled for images of shape "
+            f"{whole.shape} ({_said(error)}): let its call take these, and no numbers "
+            "out of a tensor, nor the number of images, as `if`, `float`, `len` and "
+            "`x.shape[0]` do: use keras.ops, with -1 in a reshape"
         ) from error
 
 
@@ -922,6 +970,8 @@ def _said(error: Exception) -> str:
     text = str(error)
     bold = re.findall(r"\x1b\[1m(.*?)\x1b\[0m", text, re.DOTALL)  # as Keras prints it
     text = bold[-1] if bold else re.split(r"\w+Error: ", text)[-1]
+    # Of a model's own error when Keras infers its shape, which may be Keras' in turn.
+    text = text.rpartition("Error encountered:\n\n")[2].rpartition("\x1b[1m")[2]
     return " ".join(re.split(r"\.\s|\n\n", text.strip(), maxsplit=1)[0].split())
 
 

@@ -664,6 +664,26 @@ def test_a_folder_that_cannot_be_entered_is_named(photos, monkeypatch, closed):
     assert_one_sentence(said.value)
 
 
+def test_linked_folders_are_read_and_loops_refused(photos, tmp_path_factory):
+    expected = data.load_folder(photos, (8, 8))
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    for path in sorted((photos / "red").iterdir())[3:]:
+        path.rename(elsewhere / path.name)
+    (photos / "red" / "more").symlink_to(elsewhere, target_is_directory=True)
+    found = data.load_folder(photos, (8, 8))
+    assert len(found.train) == len(expected.train)
+    assert len(found.test) == len(expected.test)
+    (elsewhere / "again").symlink_to(photos, target_is_directory=True)
+    with pytest.raises(ValueError, match="links to a folder that it stands in") as said:
+        data.load_folder(photos, (8, 8))
+    assert_one_sentence(said.value)
+
+
+def test_a_split_is_of_arrays():
+    with pytest.raises(ValueError, match="the images of a split must be an array"):
+        data.Split([[1.0]], np.zeros(1, int))
+
+
 def test_the_folder_one_stands_in_has_its_name(photos, monkeypatch):
     monkeypatch.chdir(photos)
     assert data.load_folder(".", (8, 8)).name == photos.name

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from test_promises import TINY, Counted, assert_equal_to_plain_loop, network
+from tiny import newest
 
 from helpers import models, probes, programs, training
 
@@ -153,6 +154,7 @@ def test_a_builder_that_was_corrected_starts_from_its_own_weights():
         assert (found == right) == (second is not pinned)
 
 
+@newest
 def test_optimizers_that_choose_by_name_share_no_program():
     def two(first, second):
         return lambda: keras.Sequential(
@@ -210,6 +212,76 @@ def test_a_builder_that_draws_what_acts_in_training_alone_is_refused():
     last_loss(network(Same, lambda: keras.layers.Dropout(0.3)), seeds=[1, 2])
 
 
+class Always(keras.layers.Layer):
+    """Adds noise at inference too, from the generator that all share."""
+
+    def call(self, images):
+        return images + 0.1 * keras.random.normal(keras.ops.shape(images))
+
+
+def test_a_layer_that_draws_at_inference_too_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"the layer or .*always.*SeedGenerator"):
+        last_loss(network(Always), seeds=[1, 2])
+
+
+class Halving(keras.optimizers.Optimizer):
+    """Halves gradients, and lets another optimizer step."""
+
+    def __init__(self, inner):
+        super().__init__(learning_rate=0.1)
+        self.inner = inner
+
+    def build(self, variables):
+        super().build(variables)
+        self.inner.build(variables)
+
+    def apply(self, gradients, variables=None):
+        self.inner.apply([gradient / 2 for gradient in gradients], variables)
+
+    def get_config(self):
+        return {}
+
+
+class Shown(Halving):
+    @property
+    def variables(self):
+        inner = getattr(self, "inner", None)
+        return super().variables + ([] if inner is None else inner.variables)
+
+
+def test_an_optimizer_within_another_is_named_and_trained_once_it_is_shown():
+    with pytest.raises(ValueError, match="Halving holds another, Adam, and does not"):
+        last_loss(network(), optimizer=lambda: Halving(keras.optimizers.Adam(0.01)))
+
+    def make():
+        return Shown(keras.optimizers.Adam(0.01))
+
+    assert_equal_to_plain_loop(network(), make, choice=make)
+
+
+@pytest.mark.skipif(
+    not hasattr(keras.layers, "RandomElasticTransform"), reason="newer than this Keras"
+)
+def test_images_are_distorted_each_by_itself():
+    """Where the number of images is open, Keras distorts the first for all."""
+
+    def build():
+        return keras.Sequential(
+            [
+                keras.Input((4, 4)),
+                keras.layers.Reshape((4, 4, 1)),
+                keras.layers.RandomElasticTransform(
+                    1.0, scale=0.1, value_range=(-1, 2), seed=1
+                ),
+                keras.layers.Flatten(),
+                keras.layers.Dense(4),
+            ]
+        )
+
+    with pytest.warns(UserWarning, match="XLA cannot compile"):
+        assert_equal_to_plain_loop(build, SGD)
+
+
 # --- measuring -----------------------------------------------------------------------
 
 
@@ -221,9 +293,10 @@ def test_a_shared_layer_that_training_moves_is_refused(layer):
 
 
 def test_a_shared_layer_that_training_leaves_alone_is_trained_with():
-    shared = keras.layers.Normalization(mean=0.5, variance=2.0)
+    given = {"mean": [0.5] * 8, "variance": [2.0] * 8}
+    shared = keras.layers.Normalization(**given)
     table = keras.layers.BatchNormalization(trainable=False)
-    own = network(lambda: keras.layers.Normalization(mean=0.5, variance=2.0))
+    own = network(lambda: keras.layers.Normalization(**given))
     assert last_loss(network(lambda: shared)) == last_loss(own)
     last_loss(network(lambda: table), seeds=[1, 2])
 
@@ -295,6 +368,18 @@ def test_a_table_that_is_only_read_is_no_change():
 # --- slips that are named ------------------------------------------------------------
 
 
+class Flattened(keras.Model):
+    """Returns the logits that a function makes of flat images and a layer."""
+
+    def __init__(self, logits):
+        super().__init__()
+        self.flatten, self.dense = keras.layers.Flatten(), keras.layers.Dense(4)
+        self.convolution, self.logits = keras.layers.Conv2D(2, 3), logits
+
+    def call(self, images):
+        return self.logits(self, images)
+
+
 class OwnStep(keras.Model):
     """Says itself how it is trained."""
 
@@ -326,6 +411,26 @@ SLIPS = {
     "own step": ({"build": OwnStep}, "train_step of its own"),
     "nothing trained": ({"build": frozen}, "no weight to train"),
     "no gradient": ({"build": network(Updated)}, "cannot be compiled"),
+    "a name that is wrong": (
+        {"build": lambda: Flattened(lambda own, x: own.dens(own.flatten(x)))},
+        "Flattened cannot be compiled .* has no attribute 'dens'",
+    ),
+    "no axis of channels": (
+        {"build": lambda: Flattened(lambda own, x: own.convolution(x))},
+        "expected min_ndim=4, found ndim=3",
+    ),
+    "nothing returned": (
+        {"build": lambda: Flattened(lambda own, x: None)},
+        "Flattened returns None: let its call end in `return`",
+    ),
+    "one layer for all places": (
+        {"build": lambda: models.mlp((8,), normalization=BARE())},
+        "what makes a layer for each place",
+    ),
+    "images of another shape": (
+        {"build": lambda: models.mlp((8,), classes=4)},
+        r"takes images of shape \(None, 28, 28\), not \(64, 4, 4\)",
+    ),
     "a rate of two": ({"learning_rate": np.ones(2)}, "one positive number"),
     "a rate that is a function": ({"learning_rate": len}, "one positive number"),
     "a rate that is a text": ({"learning_rate": "0.1"}, "one positive number"),
@@ -390,6 +495,99 @@ def test_what_does_not_fit_the_model_is_named():
         probes.loss(model, IMAGES, LABELS[:3])
     with pytest.raises(ValueError, match="no weights yet"):
         probes.loss(OwnStep(), IMAGES, LABELS)
+
+
+def test_a_last_axis_of_one_may_be_left_out():
+    """As in Keras, which adds it: images of 28 × 28 fit a model of 28 × 28 × 1."""
+    whole, bare = (
+        [keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(4)]
+        for shape in ((4, 4, 1), (4, 4))
+    )
+    first, second = (partial(keras.Sequential, layers) for layers in (whole, bare))
+    assert last_loss(lambda: keras.models.clone_model(first())) == last_loss(
+        lambda: keras.models.clone_model(second())
+    )
+    assert training.predict(first(), IMAGES).shape == (32, 4)
+    assert training.predict(second(), IMAGES[..., None]).shape == (32, 4)
+    assert np.isfinite(probes.loss(first(), IMAGES, LABELS))
+
+
+def test_images_of_another_size_are_named():
+    with pytest.raises(ValueError, match=r"not \(2, 5, 4\): the first number counts"):
+        training.predict(network()(), np.zeros((2, 5, 4), np.float32))
+
+
+def test_gradients_do_not_vanish_in_half_precision():
+    """As the optimizer of `fit` scales the loss; not as half precision would round."""
+    images, labels = np.tile(IMAGES, (32, 1, 1)), np.tile(LABELS, 32)
+    build = partial(models.mlp, (32,) * 8, activation="sigmoid", input_shape=(4, 4))
+    model = build()
+    weights, norms = model.get_weights(), probes.gradient_norms(model, images, labels)
+    shift = probes.covariate_shift(model, images, labels, 0.1)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = build()
+    finally:
+        keras.config.set_dtype_policy(before)
+    model.set_weights(weights)
+    halves = probes.gradient_norms(model, images, labels)
+    np.testing.assert_allclose(halves, norms, rtol=0.02)
+    found = probes.covariate_shift(model, images, labels, 0.1)
+    np.testing.assert_allclose(found["cosine"], shift["cosine"], atol=1e-3)
+
+
+def test_gradients_that_overflow_when_scaled_are_scaled_less():
+    model = keras.Sequential(
+        [keras.Input((4, 4)), keras.layers.Flatten(), keras.layers.Dense(4)]
+    )
+    halves = keras.Sequential(
+        [
+            keras.Input((4, 4)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(4, dtype="mixed_float16"),
+        ]
+    )
+    halves.set_weights(model.get_weights())
+    images = 100 * np.ones((8, 4, 4), np.float32)
+    norms = probes.gradient_norms(model, images, np.zeros(8, int))
+    assert norms[0] > 65504 / 2**15  # more than half precision holds at that scale
+    found = probes.gradient_norms(halves, images, np.zeros(8, int))
+    np.testing.assert_allclose(found, norms, rtol=0.02)
+
+
+class Cell(keras.layers.Layer):
+    """A recurrent step that normalizes."""
+
+    def __init__(self):
+        super().__init__()
+        self.state_size, self.dense = 5, keras.layers.Dense(5)
+        self.norm = keras.layers.BatchNormalization()
+
+    def build(self, shape):
+        self.dense.build((None, shape[-1] + 5))
+        self.norm.build((None, 5))
+
+    def call(self, inputs, states, training=None):
+        both = keras.ops.concatenate([inputs, states[0]], axis=-1)
+        state = keras.ops.tanh(self.norm(self.dense(both), training=training))
+        return state, [state]
+
+
+def test_a_norm_in_a_loop_is_refused_and_unrolled_is_the_mean_over_its_steps():
+    looped = keras.Sequential([keras.Input((4, 4)), keras.layers.RNN(Cell())])
+    with pytest.raises(ValueError, match="build it with unroll=True"):
+        probes.reestimate(looped, IMAGES)
+    cell = Cell()
+    layers = [keras.Input((4, 4)), keras.layers.RNN(cell, unroll=True)]
+    probes.reestimate(keras.Sequential(layers), IMAGES)
+    state, means = np.zeros((len(IMAGES), 5)), []
+    for step in range(4):
+        both = np.concatenate([IMAGES[:, step], state], axis=1)
+        inputs = both @ cell.dense.kernel.numpy()
+        means.append(inputs.mean(axis=0))
+        state = np.tanh((inputs - means[-1]) / np.sqrt(inputs.var(axis=0) + 1e-3))
+    np.testing.assert_allclose(cell.norm.moving_mean, np.mean(means, axis=0), atol=1e-5)
 
 
 class OfAClass(keras.Model):
