@@ -52,24 +52,7 @@ def reestimate(model: keras.Model, images: np.ndarray, *, dropout: bool = True) 
         its old averages make of a batch, which inference never does; or if a recurrent
         layer normalizes in its loop.
     """
-    norms = [
-        layer
-        for layer in layers_of(model)
-        if isinstance(layer, keras.layers.BatchNormalization)
-    ]
-    for norm in norms:
-        if getattr(norm, "renorm", False):  # there from Keras 3.14 on
-            raise ValueError(
-                f"{norm.name} renormalizes, so its averages cannot be taken in one "
-                "pass: build it without renorm=True"
-            )
-    for layer in layers_of(model):
-        looped = isinstance(layer, keras.layers.RNN) and not layer.unroll
-        if looped and any(part in norms for part in layers_of(layer.cell)):
-            raise ValueError(
-                f"{layer.name} normalizes in a loop, which Keras begins twice, so that "
-                "its first step would count twice: build it with unroll=True"
-            )
+    norms = _averaged(model)
     _check(model, images, None)
     statistics = {id(variable) for norm in norms for variable in norm.variables}
     before = [(variable, variable.numpy()) for variable in model.variables]
@@ -89,6 +72,29 @@ def reestimate(model: keras.Model, images: np.ndarray, *, dropout: bool = True) 
     finally:
         for variable, value in others:
             variable.assign(value)
+
+
+def _averaged(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    """Return all batch normalization of a model, if plain averages can be taken."""
+    norms = [
+        layer
+        for layer in layers_of(model)
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    for norm in norms:
+        if getattr(norm, "renorm", False):  # there from Keras 3.14 on
+            raise ValueError(
+                f"{norm.name} renormalizes, so its averages cannot be taken in one "
+                "pass: build it without renorm=True"
+            )
+    for layer in layers_of(model):
+        looped = isinstance(layer, keras.layers.RNN) and not layer.unroll
+        if looped and any(part in norms for part in layers_of(layer.cell)):
+            raise ValueError(
+                f"{layer.name} normalizes in a loop, which Keras begins twice, so that "
+                "its first step would count twice: build it with unroll=True"
+            )
+    return norms
 
 
 def _check(model: keras.Model, images: np.ndarray, labels: np.ndarray | None) -> None:
