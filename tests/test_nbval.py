@@ -1,6 +1,7 @@
 """What `pytest --nbval` compares: a wrong text fails, images, HTML and times do not."""
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -161,6 +162,33 @@ def test_what_is_copied_can_be_written_to(tmp_path):
             assert copies[1].read_text() == "x"
     finally:
         (plots / "05").chmod(0o755)
+
+
+MODES = """
+import os
+from pathlib import Path
+found = sorted(Path(os.environ["BN_PLOTS"]).rglob("*"))
+print([(path.name, bool(path.stat().st_mode & 0o200)) for path in found])
+"""
+
+
+def test_a_notebook_may_save_where_the_checkout_is_read_only(tmp_path):
+    house, folder = tmp_path / "house", tmp_path / "notebooks"
+    for name in ("conftest.py", "sanitize.cfg"):
+        house.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, house)
+    shutil.copytree(ROOT / "tools", house / "tools")
+    (house / "plots" / "05").mkdir(parents=True)
+    (house / "plots" / "05" / "table.csv").write_text("x")
+    (house / "plots" / "05" / "table.csv").chmod(0o444)
+    (house / "plots" / "05").chmod(0o555)
+    folder.mkdir()
+    printing(folder / "a.ipynb", (MODES, "[('05', True), ('table.csv', True)]\n"))
+    try:
+        said = nbval(folder, PYTHONPATH=str(house))
+    finally:
+        (house / "plots" / "05").chmod(0o755)
+    assert "1 passed" in said, said
 
 
 TABLE = pd.DataFrame(

@@ -107,7 +107,7 @@ SCALED = {
     ),
     "averaged": lambda: keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.9),
     "averaged and overwritten": lambda: keras.optimizers.SGD(
-        0.1, use_ema=True, ema_momentum=0.9, ema_overwrite_frequency=3
+        0.1, use_ema=True, ema_momentum=0.9, ema_overwrite_frequency=5
     ),
     "averaged inside": lambda: keras.optimizers.LossScaleOptimizer(
         keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.9)

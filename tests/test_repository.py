@@ -289,6 +289,13 @@ def test_every_constraint_is_exact():
     assert [pin for pin in pins if not re.match(r"[\w.-]+==[\w.]+( ;.*)?$", pin)] == []
 
 
+def test_readme_names_the_platforms_that_work():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    said = readme.partition("\nYou need Python ")[2].partition("\n\n")[0]
+    for name in ("Linux", "Macs", "Intel", "Windows", "WSL", "Colab"):
+        assert name in said
+
+
 def test_readme_shows_the_headlines_on_record():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     shown = readme.partition(headlines.START)[2].partition(headlines.END)[0]
