@@ -383,6 +383,11 @@ def _check_access(folder: Path, above: Sequence[Path] = ()) -> None:
             f"{folder} links to a folder that it stands in: remove the link"
         )
     for path in folder.iterdir():
+        if not path.exists():  # a class would be left out
+            raise ValueError(
+                f"{path} could not be read (it links to what does not exist): remove "
+                "or replace it"
+            )
         if path.is_dir():
             _check_access(path, [*above, folder.resolve()])
 

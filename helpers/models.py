@@ -69,7 +69,7 @@ def mlp(
     # Keras draws an initializer's seed when the initializer is made. Making all of
     # them first keeps the kernels the same whichever layers stand between them.
     template = keras.initializers.get(kernel_initializer)
-    kernels = [type(template).from_config(template.get_config()) for _ in widths]
+    kernels = [_renewed(template) for _ in widths]
     output_kernel = keras.initializers.GlorotUniform()
     layers = [keras.Input(input_shape), keras.layers.Flatten(data_format=CHANNELS)]
     if input_normalization is not None:
@@ -336,6 +336,17 @@ def _plain(value: Any, depth: int = 3) -> Any:
     return type(value), within(vars(value))
 
 
+def hidden(model: keras.Model) -> str | None:
+    """Say which layer hides what is in it in a tf.function, if one does."""
+    for layer in layers_of(model):
+        if hasattr(layer.call, "get_concrete_function"):
+            return (
+                f"the call of {layer.name} is a tf.function, which hides what is in "
+                "it: take the decorator away; training is compiled without it, too"
+            )
+    return None
+
+
 def takes(model: keras.Model, images: np.ndarray) -> bool:
     """Whether images have the shape that a model says it takes, if it says one.
 
@@ -381,6 +392,15 @@ def _after_dense(
     if dropout:
         make["dropout"] = partial(keras.layers.Dropout, dropout)
     return {part: make[part] for part in order if part in make}
+
+
+def _renewed(initializer: Any) -> Any:
+    """Return an initializer with a seed of its own, if its configuration says all."""
+    base = keras.initializers.Initializer
+    own = getattr(type(initializer), "get_config", base.get_config)
+    if own is base.get_config:  # that says nothing
+        return initializer
+    return type(initializer).from_config(initializer.get_config())
 
 
 def _normalization(kind: str | Callable, momentum: float) -> keras.Layer:

@@ -4,6 +4,7 @@ Keras copies an optimizer by its configuration, which does not show what methods
 attributes have set since. Whoever copies must know what was left behind.
 """
 
+import inspect
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -163,14 +164,33 @@ def _state(thing: Any) -> dict[str, Any]:
     }
 
 
-def _text(value: Any) -> Any:
+def _text(value: Any, depth: int = 5) -> Any:
+    within = partial(_text, depth=depth - 1)
+    if depth == 0:
+        return type(value).__name__
     if isinstance(value, Optimizer | LearningRateSchedule):
         return _state(value)
+    if inspect.isfunction(value):  # `repr` tells no factor that it holds from another
+        cells = [cell.cell_contents for cell in value.__closure__ or ()]
+        code = value.__code__
+        return [
+            code.co_code,
+            str(code.co_consts),
+            within(value.__defaults__),
+            *map(within, cells),
+        ]
+    if isinstance(value, partial):
+        given = [value.func, *value.args, *value.keywords.items()]
+        return [within(part) for part in given]
     if isinstance(value, list | tuple):
-        return [_text(part) for part in value]
+        return [within(part) for part in value]
     if isinstance(value, VARIABLE):  # Keras 3.6 would show no value
         return [value.path, str(value.dtype), value.numpy().tolist()]
-    return re.sub(r" at 0x\w+", "", repr(value))
+    text = re.sub(r" at 0x\w+", "", repr(value))
+    own = type(value).__module__.partition(".")[0] not in ("keras", "tensorflow")
+    if own and text != repr(value) and hasattr(value, "__dict__"):
+        return [text, *([name, within(part)] for name, part in vars(value).items())]
+    return text
 
 
 def _no_copy(optimizer: Optimizer, cause: str) -> str:

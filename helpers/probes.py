@@ -4,6 +4,7 @@ Gradients and losses are those of training: batch normalization uses the statist
 of the images it is given. Nothing here but `reestimate` changes a model.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache, partial
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from helpers.models import layers_of, operations_of, settings_of, takes
+from helpers.models import hidden, layers_of, operations_of, settings_of, takes
 
 ACTIVATIONS = (
     keras.layers.Activation,
@@ -23,6 +24,8 @@ ACTIVATIONS = (
     keras.layers.PReLU,
     keras.layers.ELU,
 )
+# Functions of layers are watched, and models that train side by side may share layers.
+_alone = threading.RLock()
 # Of the loss in half precision, whose smallest gradients would be zero at 1.
 SCALES = tuple(2.0**power for power in (15, 12, 9, 6, 3, 0))
 # Of whatever rank.
@@ -62,7 +65,7 @@ def reestimate(model: keras.Model, images: np.ndarray, *, dropout: bool = True) 
         if id(variable) not in statistics or variable.trainable
     ]
     try:
-        with ExitStack() as stack:
+        with _alone, ExitStack() as stack:
             for norm in norms:
                 stack.enter_context(_averaging(norm))
             model(images, training=dropout)
@@ -99,12 +102,8 @@ def _averaged(model: keras.Model) -> list[keras.layers.BatchNormalization]:
 
 def _check(model: keras.Model, images: np.ndarray, labels: np.ndarray | None) -> None:
     """Refuse what cannot be probed truly, by one sentence."""
-    for layer in layers_of(model):
-        if hasattr(layer.call, "get_concrete_function"):
-            raise ValueError(
-                f"the call of {layer.name} is a tf.function, which hides what is in "
-                "it: take the decorator away; training is compiled without it, too"
-            )
+    if problem := hidden(model):
+        raise ValueError(problem)
     if not model.built:
         raise ValueError(f"{model.name} has no weights yet: call it on images first")
     if not takes(model, images):
@@ -128,14 +127,13 @@ def _check_labels(model: keras.Model, n_images: int, labels: np.ndarray) -> None
     shape = getattr(model, "output_shape", None)
     classes = shape[-1] if isinstance(shape, tuple) and len(shape) == 2 else None
     highest = np.inf if classes is None else classes - 1
-    if (
-        labels.dtype.kind not in "iu"
-        or not 0 <= labels.min() <= labels.max() <= highest
-    ):
+    whole = labels.dtype.kind in "iu"
+    if not whole or not 0 <= labels.min() <= labels.max() <= highest:
         valid = "from 0" if classes is None else f"from 0 to {highest}"
+        extent = f" from {labels.min()} to {labels.max()}" if whole else ""
         raise ValueError(
-            f"the labels must be whole numbers {valid}, not {labels.dtype} from "
-            f"{labels.min()} to {labels.max()}: number the classes from 0"
+            f"the labels must be whole numbers {valid}, not {labels.dtype}{extent}: "
+            "number the classes from 0"
         )
 
 
@@ -291,7 +289,8 @@ def activation_inputs(model: keras.Model, images: np.ndarray) -> np.ndarray:
         If the model has no hidden activation, or the last is computed in a loop.
     """
     _check(model, images, None)
-    problem, found = _inputs(model, settings_of(model))(images)
+    with _alone:
+        problem, found = _inputs(model, settings_of(model))(images)
     if problem := bytes(problem.numpy()).decode():
         raise ValueError(problem)
     return found.numpy().astype(np.float32, copy=False)

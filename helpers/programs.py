@@ -30,7 +30,14 @@ import numpy as np
 import tensorflow as tf
 
 from helpers import optimizers
-from helpers.models import VARIABLE, layers_of, operations_of, settings_of, takes
+from helpers.models import (
+    VARIABLE,
+    hidden,
+    layers_of,
+    operations_of,
+    settings_of,
+    takes,
+)
 from helpers.optimizers import Recipe, is_keras
 
 Builder = Callable[[], keras.Model]
@@ -196,7 +203,8 @@ class Network:
         self._builds += 1
         if self.architecture is not None and not self._is_alike(model):
             raise ValueError(
-                _drawing(model, self.train.images[:2])
+                hidden(model)
+                or _drawing(model, self.train.images[:2])
                 or "a builder's models differ by the seed in more than their "
                 "variables, as in a constant, a slope or a width that it draws: let it "
                 "draw from a generator of its own, as np.random.default_rng(0), or "
@@ -648,8 +656,11 @@ def _describe(model: keras.Model) -> tuple[str | None, str | object]:
             )
             for variable in model.variables
         ]
+        set_ = [_numbers(operation) for operation in operations]
         full, bare = (
-            json.dumps([policy, _anonymous(config, names, initializers), variables])
+            json.dumps(
+                [policy, _anonymous(config, names, initializers), variables, set_]
+            )
             for initializers in (True, False)
         )
     except (TypeError, ValueError, NotImplementedError):
@@ -669,6 +680,15 @@ def _shown(model: keras.Model) -> str:
                 config = part.get_config()
                 shown.append(_anonymous(config, names, initializers=False))
     return json.dumps(shown, default=lambda part: type(part).__name__)
+
+
+def _numbers(operation: keras.Operation) -> dict[str, Any]:
+    """Return an operation's plain numbers: a configuration may lack what was set."""
+    return {
+        name: value
+        for name, value in sorted(vars(operation).items())
+        if isinstance(value, bool | int | float) and name[0] != "_" and name != "seed"
+    }
 
 
 def _leaves(values: Iterable[Any]) -> Iterator[Any]:
@@ -804,16 +824,19 @@ def _drawing(model: keras.Model, images: tf.Tensor) -> str | None:
 
 
 def _within(optimizer: keras.optimizers.Optimizer) -> str | None:
-    """Name an optimizer within another that does not show its variables."""
+    """Name what an optimizer holds whose variables it does not show."""
     known = {id(variable.value.handle) for variable in optimizer.variables}
     changed = {id(handle) for handle, _ in _changes()} - known
     for part in optimizers.contents(optimizer):
-        if isinstance(part, keras.optimizers.Optimizer) and any(
-            id(variable.value.handle) in changed for variable in part.variables
-        ):
+        own = getattr(part, "variables", [])
+        if isinstance(part, keras.random.SeedGenerator):
+            own = [part.state]
+        elif not isinstance(part, keras.optimizers.Optimizer):
+            continue
+        if any(id(variable.value.handle) in changed for variable in own):
             return (
-                f"the optimizer {type(optimizer).__name__} holds another, "
-                f"{type(part).__name__}, and does not show its variables, so that no "
+                f"the optimizer {type(optimizer).__name__} holds a "
+                f"{type(part).__name__} and does not show its variables, so that no "
                 "run could start afresh: let the property `variables` return them too"
             )
     return None

@@ -513,10 +513,12 @@ def _check_images(dataset: Dataset) -> None:
                 f"the {split} labels have shape {labels.shape} for {len(images)} "
                 "images: give one an image, as `labels.ravel()` makes of a column"
             )
-        if labels.dtype.kind not in "iu" or labels.min() < 0:
+        whole = labels.dtype.kind in "iu"
+        if not whole or labels.min() < 0:
+            least = f" from {labels.min()}" if whole else ""
             raise ValueError(
-                f"the {split} labels must be whole numbers from 0, not {labels.dtype} "
-                f"from {labels.min()}: number the classes"
+                f"the {split} labels must be whole numbers from 0, not {labels.dtype}"
+                f"{least}: number the classes"
             )
 
 

@@ -250,13 +250,111 @@ class Shown(Halving):
 
 
 def test_an_optimizer_within_another_is_named_and_trained_once_it_is_shown():
-    with pytest.raises(ValueError, match="Halving holds another, Adam, and does not"):
+    with pytest.raises(ValueError, match="Halving holds a Adam and does not show"):
         last_loss(network(), optimizer=lambda: Halving(keras.optimizers.Adam(0.01)))
 
     def make():
         return Shown(keras.optimizers.Adam(0.01))
 
     assert_equal_to_plain_loop(network(), make, choice=make)
+
+
+class Drawing(keras.optimizers.SGD):
+    """Adds noise to gradients."""
+
+    def __init__(self, shown):
+        super().__init__(0.1)
+        self.draws, self.shown = keras.random.SeedGenerator(1), shown
+
+    def update_step(self, gradient, variable, learning_rate):
+        noise = keras.random.normal(gradient.shape, seed=self.draws)
+        super().update_step(gradient + 0.01 * noise, variable, learning_rate)
+
+    @property
+    def variables(self):
+        return super().variables + ([self.draws.state] if self.shown else [])
+
+
+def test_an_optimizer_that_draws_is_named_and_trained_once_it_is_shown():
+    with pytest.raises(ValueError, match="Drawing holds a SeedGenerator and does not"):
+        last_loss(network(), optimizer=lambda: Drawing(False))
+    assert last_loss(network(), optimizer=lambda: Drawing(True)) == last_loss(
+        network(), optimizer=lambda: Drawing(True), workers=2
+    )
+
+
+def times(factor):
+    return lambda gradient: factor * gradient
+
+
+class Factor:
+    """Scales what it is given; `repr` does not tell by what."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __call__(self, gradient):
+        return self.factor * gradient
+
+
+class Shaped(keras.optimizers.SGD):
+    """Changes gradients by a function, and has no configuration of its own."""
+
+    def __init__(self, learning_rate=0.1, shape=None, **options):
+        super().__init__(learning_rate, **options)
+        self.shape = shape or type(self).usual()
+
+    usual = staticmethod(lambda: times(1.0))
+
+    def update_step(self, gradient, variable, learning_rate):
+        super().update_step(self.shape(gradient), variable, learning_rate)
+
+
+class ShapedByAnObject(Shaped):
+    usual = staticmethod(lambda: Factor(1.0))
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [(Shaped, times(5.0)), (ShapedByAnObject, Factor(5.0))],
+    ids=["a function", "an object"],
+)
+def test_a_copy_that_would_lose_what_a_function_holds_is_refused(kind, shape):
+    with pytest.raises(ValueError, match="its configuration lacks shape"):
+        last_loss(network(), optimizer=kind(0.1, shape))
+    assert_equal_to_plain_loop(network(), kind)
+
+
+def test_a_number_set_in_a_layer_of_keras_makes_another_program():
+    def bent(alpha):
+        def build():
+            model = network(keras.layers.ELU)()
+            model.layers[-2].alpha = alpha
+            return model
+
+        return build
+
+    last_loss(bent(1.0))
+    found = last_loss(bent(0.05))
+    programs.clear()
+    assert found == last_loss(bent(0.05))
+
+
+class Orthogonal(keras.initializers.Initializer):
+    """Orthogonal kernels times a gain that no configuration shows."""
+
+    def __init__(self, gain):
+        self.gain = gain
+
+    def __call__(self, shape, dtype=None):
+        return self.gain * keras.initializers.Orthogonal(seed=0)(shape, dtype)
+
+
+@pytest.mark.parametrize("make", [Orthogonal, lambda gain: Orthogonal(gain).__call__])
+def test_an_initializer_of_ones_own_is_used_as_it_is(make):
+    model = models.mlp((16,), kernel_initializer=make(3.0))
+    values = np.linalg.svd(model.trainable_variables[0].numpy())[1]
+    np.testing.assert_allclose(values, 3.0, rtol=1e-5)
 
 
 @pytest.mark.skipif(
@@ -380,6 +478,12 @@ class Flattened(keras.Model):
         return self.logits(self, images)
 
 
+class FlattenedAndCompiled(Flattened):
+    @tf.function
+    def call(self, images):
+        return self.dense(self.flatten(images))
+
+
 class OwnStep(keras.Model):
     """Says itself how it is trained."""
 
@@ -422,6 +526,10 @@ SLIPS = {
     "nothing returned": (
         {"build": lambda: Flattened(lambda own, x: None)},
         "Flattened returns None: let its call end in `return`",
+    ),
+    "a compiled call": (
+        {"build": lambda: FlattenedAndCompiled(None)},
+        "the call of flattened_and_compiled.* is a tf.function",
     ),
     "one layer for all places": (
         {"build": lambda: models.mlp((8,), normalization=BARE())},
@@ -588,6 +696,36 @@ def test_a_norm_in_a_loop_is_refused_and_unrolled_is_the_mean_over_its_steps():
         means.append(inputs.mean(axis=0))
         state = np.tanh((inputs - means[-1]) / np.sqrt(inputs.var(axis=0) + 1e-3))
     np.testing.assert_allclose(cell.norm.moving_mean, np.mean(means, axis=0), atol=1e-5)
+
+
+def test_layers_that_models_share_may_be_probed_side_by_side():
+    base = keras.Sequential(
+        [
+            keras.Input((4, 4)),
+            keras.layers.Flatten(),
+            *(keras.layers.Dense(16, "relu") for _ in range(3)),
+            keras.layers.Dense(8, "relu"),
+            keras.layers.BatchNormalization(),
+        ]
+    )
+    base.trainable = False
+    units = set()
+
+    def probe(model):
+        probes.reestimate(model, IMAGES)
+        found = probes.activation_inputs(model, IMAGES)
+        units.add(found.shape)
+        return {"total": found.sum()}
+
+    def build():
+        return keras.Sequential([keras.Input((4, 4)), base, keras.layers.Dense(4)])
+
+    few = {"seeds": [1, 2], "updates": 4, "batch_size": 16, "workers": 2}
+    found = training.train({"a": build, "b": build}, TINY, probe=probe, **few)
+    assert units == {(32, 8)}
+    assert found["total"].nunique() == 1
+    assert base.layers[-2].activation is keras.activations.relu
+    assert base.layers[-1].momentum == 0.99
 
 
 class OfAClass(keras.Model):
