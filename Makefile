@@ -15,7 +15,7 @@ export PYTHONUTF8 := 1
 export RUFF_NO_CACHE := true
 export MYPY_CACHE_DIR := /dev/null
 # What readers may have set that would keep Python from `tools`, or pip from .venv.
-unexport PYTHONSAFEPATH PYTHONIOENCODING
+unexport PYTHONSAFEPATH PYTHONIOENCODING PIP_TARGET PIP_PREFIX
 export PIP_USER := 0
 
 define CHECK_PYTHON
@@ -27,12 +27,15 @@ endef
 # uv, which pip brings, installs in a fifth of pip's time; where it cannot, pip does.
 define INSTALL
 	@test ! -L $(1) || { \
-	  echo "$(1) is a link to an environment that lacks what is required: remove the link, or run make where it leads."; \
+	  echo "$(1) is a link to an environment older than the requirements here: remove the link or, if it was made of the same ones, run 'touch $(1)/.ready'."; \
 	  exit 1; }
 	$(PYTHON) -m venv --clear $(1)
 	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check uv || true
 	@$(1)/bin/python -m uv pip install --quiet --python $(1)/bin/python $(2) 2>/dev/null \
 	  || $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2)
+	@$(1)/bin/python -c 'import tqdm' 2>/dev/null || { \
+	  echo "pip or uv installs elsewhere: take target and prefix out of pip.conf or uv.toml, then run again."; \
+	  exit 1; }
 endef
 
 .NOTPARALLEL: # the tests time nothing, but the notebooks do
@@ -56,6 +59,9 @@ ifdef LOCKED
 	ln -sf ../../../tools/nbconvert_config.py .venv/etc/jupyter/jupyter_nbconvert_config.py
 	touch $@
 else
+	@test -w . || { \
+	  echo "This checkout has no environment and cannot be written to: copy it to a folder of yours, then run again."; \
+	  exit 1; }
 	@$(LOCK) $(MAKE) --silent --no-print-directory LOCKED=1 $@
 endif
 

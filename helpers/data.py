@@ -11,10 +11,13 @@ nothing but uint8, so the splits are treated alike and nothing is scaled twice.
 
 import gzip
 import hashlib
+import io
 import math
 import os
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from pathlib import Path
@@ -463,7 +466,10 @@ def _download(name: str) -> list[tuple[np.ndarray, np.ndarray]]:
     import keras
 
     try:
-        parts = getattr(keras.datasets, name).load_data()
+        # In a terminal alone: a stored notebook would keep every stroke of the bar.
+        shown = sys.stdout if sys.stdout.isatty() else io.StringIO()
+        with redirect_stdout(shown):
+            parts = getattr(keras.datasets, name).load_data()
         return [(pixels, labels.ravel()) for pixels, labels in parts]
     except Exception as error:  # Keras raises a bare Exception without a network.
         raise ConnectionError(

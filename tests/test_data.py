@@ -511,7 +511,7 @@ def test_without_folder_and_network_one_sentence_says_so(no_folder, monkeypatch,
     assert_one_sentence(caught.value)
 
 
-def test_cifar_10_comes_from_keras_with_colours_and_flat_labels(monkeypatch):
+def test_cifar_10_comes_from_keras_with_colours_and_flat_labels(monkeypatch, capsys):
     import keras
 
     draw = np.random.default_rng(0)
@@ -523,8 +523,11 @@ def test_cifar_10_comes_from_keras_with_colours_and_flat_labels(monkeypatch):
         )
         for n in (200, 50)
     )
-    monkeypatch.setattr(keras.datasets.cifar10, "load_data", lambda: parts)
+    monkeypatch.setattr(
+        keras.datasets.cifar10, "load_data", lambda: print("1% of it") or parts
+    )
     cifar = data.load("cifar10", validation=40)
+    assert capsys.readouterr().out == ""  # a notebook would keep it
     assert [len(split) for split in (cifar.train, cifar.validation, cifar.test)] == [
         160, 40, 50,
     ]  # fmt: skip

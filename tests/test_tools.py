@@ -470,6 +470,19 @@ def test_of_two_first_commands_one_installs_and_the_other_waits(house):
 
 
 @MAKE
+def test_an_environment_that_stays_empty_is_not_taken_for_a_finished_one(house):
+    """As where pip.conf has a target: pip ends well, and installs elsewhere."""
+    shutil.rmtree(house / ".venv")
+    python = stub(house / "python")
+    python.write_text(STUB.replace("\n", '\n[ "$2" != "import tqdm" ] || exit 1\n', 1))
+    command = ["make", ".venv", f"PYTHON={python}"]
+    ended = subprocess.run(command, cwd=house, capture_output=True, text=True)
+    assert ended.returncode
+    assert "pip or uv installs elsewhere: take target" in ended.stdout
+    assert not (house / ".venv" / ".ready").exists()
+
+
+@MAKE
 @pytest.mark.parametrize("name", ["O'Brien's", "a$b", "two words", "é"])
 def test_a_folder_to_grade_may_have_any_name(house, name):
     stub(house / ".venv" / "bin" / "python")
@@ -493,7 +506,7 @@ def test_a_linked_environment_that_is_too_old_is_not_cleared(house):
     command = ["make", ".venv", f"PYTHON={python}"]
     ended = subprocess.run(command, cwd=house, capture_output=True, text=True)
     assert ended.returncode
-    assert ".venv is a link to an environment that lacks what is required: remove" in (
+    assert ".venv is a link to an environment older than the requirements here" in (
         ended.stdout
     )
     assert not (house / "called").exists()
