@@ -129,10 +129,8 @@ bench: $(BENCH_READY) ## Time the trainer against its peers (.venv-bench, 15 to 
 
 $(OLDEST_READY): requirements.txt requirements-dev.txt requirements-cluster.txt
 	$(CHECK_PYTHON)
-	$(PYTHON) -m venv --clear .venv-oldest
-	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check uv
-	.venv-oldest/bin/python -m uv pip install --quiet --resolution lowest-direct \
-	  --python .venv-oldest/bin/python -r requirements.txt -r requirements-dev.txt
+	@# An option of uv's: pip would refuse it.
+	$(call INSTALL,.venv-oldest,--resolution lowest-direct -r requirements.txt -r requirements-dev.txt)
 	touch $@
 
 $(BENCH_READY): requirements.txt requirements-bench.txt constraints.txt

@@ -386,7 +386,10 @@ def _check_access(folder: Path, above: Sequence[Path] = ()) -> None:
             f"{folder} links to a folder that it stands in: remove the link"
         )
     for path in folder.iterdir():
-        if not path.exists():  # a class would be left out
+        hidden = path.name.startswith(".")
+        if hidden and not above:  # no class
+            continue
+        if not hidden and not path.exists():  # a class would be left out
             raise ValueError(
                 f"{path} could not be read (it links to what does not exist): remove "
                 "or replace it"

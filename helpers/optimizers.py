@@ -155,21 +155,22 @@ def _kind(optimizer: Optimizer) -> str | None:
     return str(twin.get_config() | {"name": type(twin).__name__})
 
 
-def _state(thing: Any) -> dict[str, Any]:
+def _state(thing: Any, depth: int = 5) -> dict[str, Any]:
     """Return all attributes in a form that can be compared with those of a copy."""
     return {
-        name: _text(value)
+        name: _text(value, depth)
         for name, value in vars(thing).items()
         if not name.startswith("_self_")  # TensorFlow's notes on the others
     }
 
 
-def _text(value: Any, depth: int = 5) -> Any:
+def _text(value: Any, depth: int) -> Any:
+    """Write a value down, and so deep what it holds: that may be what holds it."""
     within = partial(_text, depth=depth - 1)
     if depth == 0:
         return type(value).__name__
     if isinstance(value, Optimizer | LearningRateSchedule):
-        return _state(value)
+        return _state(value, depth - 1)
     if inspect.isfunction(value):  # `repr` tells no factor that it holds from another
         cells = [cell.cell_contents for cell in value.__closure__ or ()]
         code = value.__code__

@@ -364,9 +364,8 @@ def _differentiate(model: keras.Model, weights, images, labels, scale=1.0):
         scaled = value * scale
     zeros = tf.UnconnectedGradients.ZERO
     gradients = tape.gradient(scaled, weights, unconnected_gradients=zeros)
-    return value, [
-        tf.convert_to_tensor(g) / scale for g in gradients
-    ]  # embeddings' too
+    # Those of embeddings are no tensors.
+    return value, [tf.convert_to_tensor(g) / scale for g in gradients]
 
 
 # A model in training is probed again and again: its compiled functions are kept.

@@ -835,7 +835,7 @@ def _within(optimizer: keras.optimizers.Optimizer) -> str | None:
             continue
         if any(id(variable.value.handle) in changed for variable in own):
             return (
-                f"the optimizer {type(optimizer).__name__} holds a "
+                f"the optimizer {type(optimizer).__name__} holds "
                 f"{type(part).__name__} and does not show its variables, so that no "
                 "run could start afresh: let the property `variables` return them too"
             )

@@ -679,7 +679,8 @@ def test_linked_folders_are_read_and_loops_refused(photos, tmp_path_factory):
     (photos / "green").symlink_to("gone", target_is_directory=True)
     with pytest.raises(ValueError, match="green could not be read .it links to what"):
         data.load_folder(photos, (8, 8))
-    (photos / "green").unlink()
+    (photos / "green").rename(photos / ".green")  # as an editor's lock may be
+    assert data.load_folder(photos, (8, 8)).class_names == ("blue", "red")
     (elsewhere / "again").symlink_to(photos, target_is_directory=True)
     with pytest.raises(ValueError, match="links to a folder that it stands in") as said:
         data.load_folder(photos, (8, 8))

@@ -6,6 +6,7 @@ A fault is trained truly, as a plain loop of Keras' own steps would, or refused.
 import itertools
 import random
 import threading
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -17,6 +18,7 @@ from test_promises import TINY, Counted, assert_equal_to_plain_loop, network
 from tiny import newest
 
 from helpers import models, probes, programs, training
+from helpers.data import Split
 
 IMAGES, LABELS = TINY.test.images, TINY.test.labels
 SGD = partial(keras.optimizers.SGD, 0.1)
@@ -176,6 +178,14 @@ def test_optimizers_that_choose_by_name_share_no_program():
     assert found[0] != found[1]
 
 
+def assert_no_trace_of(first, build):
+    """Compare a network trained after another with the same in a fresh process."""
+    last_loss(first)
+    found = last_loss(build)
+    programs.clear()
+    assert found == last_loss(build)
+
+
 def test_layers_of_one_name_are_not_taken_for_one():
     def nested(last):
         def build():
@@ -190,10 +200,7 @@ def test_layers_of_one_name_are_not_taken_for_one():
 
         return build
 
-    last_loss(nested(0))
-    found = last_loss(nested(1))
-    programs.clear()
-    assert found == last_loss(nested(1))
+    assert_no_trace_of(nested(0), nested(1))
 
 
 class Same(keras.layers.Layer):
@@ -250,7 +257,7 @@ class Shown(Halving):
 
 
 def test_an_optimizer_within_another_is_named_and_trained_once_it_is_shown():
-    with pytest.raises(ValueError, match="Halving holds a Adam and does not show"):
+    with pytest.raises(ValueError, match="Halving holds Adam and does not show"):
         last_loss(network(), optimizer=lambda: Halving(keras.optimizers.Adam(0.01)))
 
     def make():
@@ -276,7 +283,7 @@ class Drawing(keras.optimizers.SGD):
 
 
 def test_an_optimizer_that_draws_is_named_and_trained_once_it_is_shown():
-    with pytest.raises(ValueError, match="Drawing holds a SeedGenerator and does not"):
+    with pytest.raises(ValueError, match="Drawing holds SeedGenerator and does not"):
         last_loss(network(), optimizer=lambda: Drawing(False))
     assert last_loss(network(), optimizer=lambda: Drawing(True)) == last_loss(
         network(), optimizer=lambda: Drawing(True), workers=2
@@ -325,6 +332,19 @@ def test_a_copy_that_would_lose_what_a_function_holds_is_refused(kind, shape):
     assert_equal_to_plain_loop(network(), kind)
 
 
+class OfItself(Shaped):
+    """Its function holds the optimizer, as one that reads an attribute does."""
+
+    def __init__(self, learning_rate=0.1, **options):
+        shape = lambda gradient: self.factor * gradient  # noqa: E731
+        super().__init__(learning_rate, shape, **options)
+        self.factor = 2.0
+
+
+def test_an_optimizer_may_hold_a_function_that_holds_it():
+    assert_equal_to_plain_loop(network(), OfItself)
+
+
 def test_a_number_set_in_a_layer_of_keras_makes_another_program():
     def bent(alpha):
         def build():
@@ -334,10 +354,7 @@ def test_a_number_set_in_a_layer_of_keras_makes_another_program():
 
         return build
 
-    last_loss(bent(1.0))
-    found = last_loss(bent(0.05))
-    programs.clear()
-    assert found == last_loss(bent(0.05))
+    assert_no_trace_of(bent(1.0), bent(0.05))
 
 
 class Orthogonal(keras.initializers.Initializer):
@@ -618,6 +635,15 @@ def test_a_last_axis_of_one_may_be_left_out():
     assert training.predict(first(), IMAGES).shape == (32, 4)
     assert training.predict(second(), IMAGES[..., None]).shape == (32, 4)
     assert np.isfinite(probes.loss(first(), IMAGES, LABELS))
+
+
+def test_labels_that_are_names_are_named():
+    names = np.array(["cat", "dog"] * 16)
+    with pytest.raises(ValueError, match="whole numbers from 0 to 3, not <U3: number"):
+        probes.loss(network()(), IMAGES, names)
+    named = replace(TINY, test=Split(IMAGES, names))
+    with pytest.raises(ValueError, match="test labels must be whole numbers from 0"):
+        training.train({"m": network()}, named, seeds=[1], updates=1)
 
 
 def test_images_of_another_size_are_named():

@@ -125,8 +125,8 @@ def read_sheet(
     Raises
     ------
     ValueError
-        If it is no table in UTF-8, or a row's points are no number from 0 to what
-        the item is worth.
+        If it is no table in UTF-8, lacks a column or has one more, or a row's points
+        are no number from 0 to what the item is worth.
     """
     path = folder / "essays.csv"
     if not path.is_file():
