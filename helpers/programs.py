@@ -952,16 +952,22 @@ def _is_of_sizes(model: keras.Model) -> bool:
 
 
 def _output_shape(model: keras.Model, images: tf.Tensor) -> tuple:
-    found = getattr(model, "outputs", None) or _traced(model, images)  # of a class
+    functional = getattr(model, "outputs", None)
+    found = functional or _traced(model, images)  # of a class
+    if functional and not isinstance(model, keras.Sequential):
+        found = model.output
     outputs = keras.tree.flatten(found)
     if any(output is None for output in outputs):
         raise ValueError(
             f"the model {type(model).__name__} returns None: let its call end in "
             "`return`, with the logits"
         )
-    if len(outputs) != 1:
+    if functional and isinstance(found, list | tuple):
+        found = found if len(found) > 1 else found[0]  # as its call does
+    if len(outputs) != 1 or found is not outputs[0]:
+        kind = f"a {type(found).__name__} of {len(outputs)}"
         raise ValueError(
-            f"the model {type(model).__name__} returns {len(outputs)} tensors: let it "
+            f"the model {type(model).__name__} returns {kind}, not one tensor: let it "
             "return the logits alone"
         )
     return outputs[0].shape

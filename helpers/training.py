@@ -199,7 +199,9 @@ def sweep_rates(
         or the best rate is still an end of the grid after `MORE_RATES` more, as where
         nothing is learned at any.
     """
-    first, seeds = list(rates), list(seeds)
+    _check_kinds(builders, dataset)
+    first = list(rates) if isinstance(rates, Iterable) else [rates]
+    seeds = _checked_seeds(seeds)
     if len(first) < 2 or not step > 1:
         raise ValueError(
             f"a grid of rates that grows needs two rates or more and a step above 1, "
@@ -351,7 +353,7 @@ def _study(
             "TensorFlow compiles nothing here: call tf.config.run_functions_eagerly"
             "(False), and train outside of any tf.Graph"
         )
-    seeds = _checked_seeds(list(seeds) if isinstance(seeds, Iterable) else seeds)
+    seeds = _checked_seeds(seeds)
     _check_images(dataset)
     plans = [Setting.of(**setting).plan(len(dataset.train)) for setting in settings]
 
@@ -465,6 +467,7 @@ def _check_kinds(builders: Any, dataset: Any) -> None:
 
 
 def _checked_seeds(seeds: Any) -> list[int]:
+    seeds = list(seeds) if isinstance(seeds, Iterable) else seeds
     whole = isinstance(seeds, list) and all(
         isinstance(seed, Integral) and 0 <= int(seed) < 2**32 for seed in seeds
     )

@@ -465,7 +465,7 @@ def test_a_grid_of_rates_grows_at_the_end_where_the_best_lies(monkeypatch):
     peak = {"low": 0.02, "inside": 0.3, "high": 5.0}
     monkeypatch.setattr(training, "sweep", curved(peak))
     frame = training.sweep_rates(
-        dict.fromkeys(peak),
+        dict.fromkeys(peak, refused),
         TINY,
         [0.1, 0.3, 1.0],
         step=3,
@@ -494,16 +494,23 @@ def test_a_grid_of_rates_without_a_best_one_ends(monkeypatch):
     monkeypatch.setattr(training, "sweep", curved({"m": 1e9}))
     with pytest.raises(ValueError, match="best rate of m, .* still an end of its grid"):
         training.sweep_rates(
-            {"m": None}, TINY, [0.1, 1.0], step=2, seeds=[1], updates=4
+            {"m": refused}, TINY, [0.1, 1.0], step=2, seeds=[1], updates=4
         )
 
 
-@pytest.mark.parametrize(("rates", "step"), [([0.1], 3), ([0.1, 0.3], 1)])
+@pytest.mark.parametrize(("rates", "step"), [([0.1], 3), (0.1, 3), ([0.1, 0.3], 1)])
 def test_a_grid_of_rates_that_cannot_grow_is_refused(rates, step):
     with pytest.raises(ValueError, match="needs two rates or more and a step above 1"):
         training.sweep_rates(
             {"m": refused}, TINY, rates, step=step, seeds=[1], epochs=1
         )
+
+
+def test_a_grid_of_rates_takes_several_seeds_and_named_builders():
+    with pytest.raises(ValueError, match="seeds must be different whole numbers"):
+        training.sweep_rates(ONE, TINY, [0.1, 0.3], step=3, seeds=3)
+    with pytest.raises(ValueError, match="builders must hold a name for each model"):
+        training.sweep_rates([mlp()], TINY, [0.1, 0.3], step=3, seeds=[1])
 
 
 def test_a_learning_rate_of_one_setting_does_not_leak_into_the_next():
