@@ -7,8 +7,8 @@ READY := .venv/.ready
 BENCH_READY := .venv-bench/.ready
 OLDEST_READY := .venv-oldest/.ready
 # Where the Python an environment was made with is gone, it is made anew.
-$(foreach ready,$(wildcard $(READY) $(BENCH_READY) $(OLDEST_READY)),$(shell \
-  $(dir $(ready))bin/python -c '' 2>/dev/null || rm -f $(ready)))
+.PHONY: $(foreach ready,$(wildcard $(READY) $(BENCH_READY) $(OLDEST_READY)),$(shell \
+  $(dir $(ready))bin/python -c '' 2>/dev/null || echo $(ready)))
 # Texts are UTF-8, whatever the terminal's language.
 export PYTHONUTF8 := 1
 # Caches would stand in the checkout, which may be read-only.
@@ -27,7 +27,7 @@ endef
 # uv, which pip brings, installs in a fifth of pip's time; where it cannot, pip does.
 define INSTALL
 	@test ! -L $(1) || { \
-	  echo "$(1) is a link to an environment older than the requirements here: remove the link or, if it was made of the same ones, run 'touch $(1)/.ready'."; \
+	  echo "$(1) is a link to an environment that is gone, or older than the requirements here: remove the link or, if it was made of the same ones, run 'touch $(1)/.ready'."; \
 	  exit 1; }
 	$(PYTHON) -m venv --clear $(1)
 	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check uv || true
@@ -60,7 +60,7 @@ ifdef LOCKED
 	touch $@
 else
 	@test -w . || { \
-	  echo "This checkout has no environment and cannot be written to: copy it to a folder of yours, then run again."; \
+	  echo "This checkout has no environment that works for you, and cannot be written to: copy it to a folder of yours, then run again."; \
 	  exit 1; }
 	@$(LOCK) $(MAKE) --silent --no-print-directory LOCKED=1 $@
 endif
@@ -112,7 +112,7 @@ assignment: $(READY) ## Make build/assignment.zip for students (DATA=1: with dat
 
 grade: export CHOSEN := $(value SUBMISSIONS)
 grade: $(READY) ## Grade what students handed in (SUBMISSIONS=folder or zip, JOBS=2, TRUST=1)
-	$(BIN)/python -m tools.grade "$$CHOSEN" --jobs $(or $(JOBS),2) $(if $(filter 1,$(TRUST)),--trust)
+	$(BIN)/python -m tools.grade $(if $(filter 1,$(TRUST)),--trust) --jobs $(or $(JOBS),2) -- "$$CHOSEN"
 
 feedback: $(READY) ## Make students' pages and totals again, after essays.csv was filled in
 	$(BIN)/python -m tools.feedback

@@ -14,6 +14,8 @@ import pytest
 from tools import cores, scratch, tables
 
 ROOT = Path(__file__).resolve().parent
+# The instructor's: tools run it, without its answers, or where it is graded.
+collect_ignore_glob = ["assignment/*.ipynb"]
 SCRATCH = pytest.StashKey[Path]()
 PROBLEMS = pytest.StashKey[list[str]]()
 

@@ -66,6 +66,11 @@ def _set_keras_as_it_comes() -> None:
             f"Keras was started on {keras.backend.backend()}, and the helpers need "
             "TensorFlow: restart, and import helpers before keras"
         )
+    if tuple(map(int, keras.__version__.split(".")[:2])) < (3, 6):
+        raise ImportError(
+            f"Keras {keras.__version__} is too old: install TensorFlow 2.18 and Keras "
+            "3.6 or newer, as with pip install -U tensorflow keras, then restart"
+        )
     keras.config.set_floatx("float32")
     keras.config.set_epsilon(1e-7)
     keras.config.set_image_data_format("channels_last")
@@ -76,7 +81,9 @@ try:
     _start_tensorflow_quietly()  # it imports Keras, which reads its file
     _set_keras_as_it_comes()
 except (AssertionError, AttributeError, TypeError, ValueError) as error:
+    said = f"{type(error).__name__}: {error}".splitlines()[0]
     raise ImportError(
-        "Keras does not start, probably for a setting in its file keras.json that it "
-        "does not know: delete the file, in ~/.keras or where KERAS_HOME says"
+        f"Keras does not start ({said}), probably for a setting in its file "
+        "keras.json that it does not know: delete the file, in ~/.keras or where "
+        "KERAS_HOME says"
     ) from error

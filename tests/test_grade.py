@@ -592,6 +592,12 @@ def test_no_folder_named_is_said(monkeypatch):
         grade.main()
 
 
+def test_no_jobs_are_refused(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["grade", "--jobs", "0", "handed_in"])
+    with pytest.raises(SystemExit, match="^JOBS must be 1 or more"):
+        grade.main()
+
+
 def test_a_checkout_that_cannot_be_written_to_is_said(monkeypatch):
     def refuse(path, **_):
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
@@ -723,6 +729,16 @@ def test_an_empty_notebook_beside_ones_own_does_not_count(tmp_path):
     empty.write_bytes(notebook_of(""))
     os.utime(own, (1, 1))
     assert submissions.find(tmp_path)[0].name == "a.ipynb"
+    assert submissions.find(tmp_path)[0].notebooks == 1
+
+
+def test_notebooks_of_several_students_in_one_folder_are_counted(tmp_path):
+    (tmp_path / "all").mkdir()
+    for name in ("anna", "bo", "carl"):
+        (tmp_path / "all" / f"{name}.ipynb").write_bytes(notebook_of(name))
+    [found] = submissions.find(tmp_path)  # they could be one student's
+    assert (found.student, found.notebooks) == ("all", 3)
+    assert len(submissions.find(tmp_path / "all")) == 3
 
 
 def test_names_of_other_encodings_stay_apart_and_are_printed_on_one_line(tmp_path):
@@ -944,6 +960,43 @@ def test_what_was_filled_in_stays_when_another_part_of_the_class_is_graded(tmp_p
     assert "Q1.1,anna,4,5,good" in sheet.read_text(encoding="utf-8-sig")
     feedback.feedback(ROOT, tmp_path, [result_of("anna"), result_of("bo")])
     assert sheet.read_text(encoding="utf-8-sig").count("Q1.1,anna,4,5,good") == 1
+
+
+def test_names_that_look_like_numbers_outlive_a_spreadsheet(tmp_path):
+    """It may take 0123 for 123, and 1-2 for a date, where no apostrophe stands."""
+    results = [result_of("0123"), result_of("1-2"), result_of("anna")]
+    feedback.feedback(ROOT, tmp_path, results)
+    sheet = tmp_path / "essays.csv"
+    text = sheet.read_text(encoding="utf-8-sig")
+    assert "Q1.1,'0123,,5," in text
+    assert "Q1.1,'1-2,,5," in text
+    text = text.replace("Q1.1,'0123,,5,", "Q1.1,'0123,4,5,")
+    for filled in (text, text.replace("'0123,", "0123,")):  # some show none and drop it
+        sheet.write_text(filled, encoding="utf-8-sig")
+        feedback.feedback(ROOT, tmp_path, results)
+        assert "Q1.1,'0123,4,5," in sheet.read_text(encoding="utf-8-sig")
+
+
+def test_marks_of_somebody_who_was_not_graded_are_named(tmp_path, capsys):
+    feedback.feedback(ROOT, tmp_path, [result_of("0123")])
+    sheet = tmp_path / "essays.csv"
+    assert "of whom" not in capsys.readouterr().out
+    text = sheet.read_text(encoding="utf-8-sig")
+    sheet.write_text(text.replace("Q1.1,'0123,,5,", "Q1.1,123,4,5,"), encoding="utf-8")
+    feedback.feedback(ROOT, tmp_path, [result_of("0123")])
+    assert "essays.csv marks 123, of whom nothing was graded" in capsys.readouterr().out
+
+
+def test_two_graders_halves_are_joined_and_their_differences_refused(tmp_path):
+    head, sheet = f"{','.join(feedback.SHEET)}\n", tmp_path / "essays.csv"
+    one, other = "Q1.1,anna,4,5,good,,\n", "Q1.1,anna,,5,,,\n"
+    for rows in (one + other, other + one, one + one):
+        sheet.write_text(head + rows)
+        read = feedback.read_sheet(tmp_path, {"Q1.1": 5})
+        assert read == {("anna", "Q1.1"): feedback.Essay(4, "good")}
+    sheet.write_text(head + one + one.replace("4", "3"))
+    with pytest.raises(ValueError, match="two different marks of anna, Q1.1: leave"):
+        feedback.read_sheet(tmp_path, {"Q1.1": 5})
 
 
 def test_semicolons_of_other_countries_are_read(tmp_path):

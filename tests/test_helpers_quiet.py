@@ -109,6 +109,15 @@ def test_settings_that_keras_cannot_read_are_named(tmp_path, wishes):
     assert "keras.json" in last
 
 
+def test_a_keras_that_is_too_old_is_named_and_no_setting_blamed(tmp_path):
+    code = "import keras; keras.__version__ = '2.15.0'; from helpers import quiet"
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
+    )
+    last = run.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError: Keras 2.15.0 is too old: install TensorFlow")
+
+
 def test_a_keras_on_another_backend_is_refused(tmp_path):
     script = "import types, sys\nkeras = types.ModuleType('keras')\n"
     script += "keras.backend = types.SimpleNamespace(backend=lambda: 'jax')\n"

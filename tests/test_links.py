@@ -105,6 +105,7 @@ def test_a_readme_without_the_place_is_named_and_nothing_is_written(copy):
 def set_up(folder: Path, url: str | None, **variables) -> subprocess.CompletedProcess:
     """Run the set-up cell in a folder, as Colab would."""
     source = next(iter(setup_cells(ROOT).values()))
+    source = links.CONSTANT.sub('REPOSITORY = ""', source)  # `make links` may have been
     source += "\nimport helpers; print(helpers.__file__)"
     environment = {key: os.environ[key] for key in os.environ if key != "BN_REPO_URL"}
     environment |= ({} if url is None else {"BN_REPO_URL": url}) | variables

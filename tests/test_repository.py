@@ -272,9 +272,12 @@ def test_nothing_committed_names_this_machine():
         pytest.skip("not a git clone")
     for name in filter(None, listing.stdout.split("\0")):
         file = ROOT / name
-        if not file.is_file() or file.suffix in {".gz", ".png"}:
+        if not file.is_file():
             continue
-        text = file.read_text(encoding="utf-8")
+        try:
+            text = file.read_text(encoding="utf-8")
+        except UnicodeDecodeError:  # no text: a picture, or an archive
+            continue
         if file.suffix == ".ipynb":  # their images are base64, where anything occurs
             cells = nbformat.reads(text, as_version=4).cells
             text = "\n".join(cell.source for cell in cells)

@@ -61,6 +61,9 @@ class Essay:
     comment: str
 
 
+UNREAD = Essay(None, "")
+
+
 # --- the sheet -----------------------------------------------------------------------
 
 
@@ -102,18 +105,18 @@ def write_sheet(
         told = [f"{earned:g}: {text}" for earned, text in rows(guide[item], of)]
         rubric = " ".join(["These add up."] * ("parts" in guide[item]) + told)
         for result in results:
-            marked = known.get((result.student, item), Essay(None, ""))
+            marked = known.get((result.student, item), UNREAD)
             given = "" if marked.points is None else f"{marked.points:g}"
-            row = [item, result.student, given, f"{of:g}", marked.comment]
+            row = [given, f"{of:g}", marked.comment]
             row += [result.essays.get(item, ""), rubric]
-            table.writerow([kept.cell(text) for text in row])
+            row = [item, kept.label(result.student), *map(kept.cell, row)]
+            table.writerow(row)
     here = {result.student for result in results}
     for (student, item), marked in known.items():
-        if student not in here and (marked.points is not None or marked.comment):
+        if student not in here and marked != UNREAD:
             given = "" if marked.points is None else f"{marked.points:g}"
-            row = [item, student, given, f"{points[item]:g}"]
-            row += [marked.comment, "", ""]
-            table.writerow([kept.cell(text) for text in row])
+            row = [given, f"{points[item]:g}", kept.cell(marked.comment), "", ""]
+            table.writerow([item, kept.label(student), *row])
     files.write(folder / "essays.csv", buffer.getvalue().encode("utf-8-sig"))
 
 
@@ -125,8 +128,8 @@ def read_sheet(
     Raises
     ------
     ValueError
-        If it is no table in UTF-8, lacks a column or has one more, or a row's points
-        are no number from 0 to what the item is worth.
+        If it is no table in UTF-8, lacks a column or has one more, a row's points are
+        no number from 0 to what the item is worth, or two rows differ on one essay.
     """
     path = folder / "essays.csv"
     if not path.is_file():
@@ -159,12 +162,29 @@ def read_sheet(
             f"essays.csv lacks the columns {', '.join(sorted(missing))}: restore them, "
             "or remove the file and run make feedback for an empty one"
         )
-    found = {}
+    found: dict[tuple[str, str], Essay] = {}
     for row in lines:
         student, item = kept.uncell(row["student"]), row["item"]
         given = _number(row["points"], points.get(item), student, item)
-        found[student, item] = Essay(given, kept.uncell(row["comment"]))
+        essay = Essay(given, kept.uncell(row["comment"]))
+        before = found.get((student, item), UNREAD)
+        if UNREAD not in (essay, before) and essay != before:
+            raise ValueError(
+                f"essays.csv has two different marks of {student}, {item}: leave one "
+                "or, if a spreadsheet has made one name out of several, as of long "
+                "numbers, restore the names"
+            )
+        found[student, item] = before if essay == UNREAD else essay
     return found
+
+
+def strangers(
+    results: Sequence[kept.Result], essays: Mapping[tuple[str, str], Essay]
+) -> list[str]:
+    """Return the students that the sheet has marks or comments of, and nobody else."""
+    here = {result.student for result in results}
+    marked = {student for (student, _), essay in essays.items() if essay != UNREAD}
+    return sorted(marked - here)
 
 
 def _number(text: str, of: float | None, student: str, item: str) -> float | None:
@@ -227,7 +247,7 @@ def page(
         for item, mark in result.marks.items()
     ]
     for item, of in points.items():
-        essay = essays.get((result.student, item), Essay(None, ""))
+        essay = essays.get((result.student, item), UNREAD)
         rows.append(_row(item, essay.points, of, essay.comment or "read by a person"))
     note = f"<p>{html.escape(result.note)}</p>" if result.note else ""
     ended = "".join(f"<li>{html.escape(text)}</li>" for text in result.attempts)
@@ -366,6 +386,11 @@ def feedback(root: Path, folder: Path, results: Sequence[kept.Result]) -> None:
     write_sheet(results, points, guide, folder)
     essays = read_sheet(folder, points)
     write_totals(results, essays, points, guide["groups"], folder)
+    if others := strangers(results, essays):
+        print(
+            f"essays.csv marks {', '.join(others)}, of whom nothing was graded here: "
+            "these marks are kept, and count in no total"
+        )
     pages = folder / "pages"
     pages.mkdir(exist_ok=True)
     style = "{l_bar}{bar}| {n_fmt} of {total_fmt} pages, {remaining} left"

@@ -270,21 +270,24 @@ def main() -> None:
     options = parser.parse_args()
     if not options.submissions:
         sys.exit("Name what students handed in: make grade SUBMISSIONS=folder")
+    if options.jobs < 1:
+        sys.exit("JOBS must be 1 or more.")
     folder = notebooks.ROOT / "build" / "grades"
     try:
-        with notebooks.said_clearly():
+        with notebooks.said_clearly("Stopped: run the same command again to go on."):
             folder.mkdir(parents=True, exist_ok=True)
             if not options.trust:
                 sandbox.check()
             grader = Grader(notebooks.ROOT, sandbox.Limits(), trust=options.trust)
             found = submissions.find(Path(options.submissions), grader.edition)
+            for one in found:
+                if one.notebooks > 1:
+                    print(f"{one.student}: the last of {one.notebooks}, {one.name}")
             check_reference(grader, folder)
             results = grade_all(found, grader, folder, options.jobs)
             feedback.feedback(notebooks.ROOT, folder, results)
     except (ValueError, RuntimeError) as error:
         sys.exit(str(error))
-    except KeyboardInterrupt:
-        sys.exit("Stopped: run the same command again to go on.")
     print(f"{len(results)} submissions graded: build/grades/scores.csv and pages/")
     print("Fill in build/grades/essays.csv, then run make feedback")
 

@@ -77,9 +77,15 @@ def cell(text: str) -> str:
     return f"'{text}" if text[:1] in STARTS else text
 
 
+def label(name: str) -> str:
+    """Return a name that no spreadsheet takes for a number or a date, and rewrites."""
+    return f"'{name}" if name[:1].isdigit() else cell(name)
+
+
 def uncell(text: str) -> str:
     """Return what stood in a cell before an apostrophe was put before it."""
-    text = text[1:] if text[:1] == "'" and text[1:2] in STARTS else text
+    marked = text[1:2] in STARTS or text[1:2].isdigit()
+    text = text[1:] if text[:1] == "'" and marked else text
     return re.sub(INNER.replace("(?=", "'(?="), r"\1", text)
 
 

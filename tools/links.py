@@ -10,7 +10,7 @@ from tools import notebooks
 REPOSITORY = re.compile(
     r"[A-Za-z0-9][A-Za-z0-9-]*/(?!\.\.?$)(?!.*\.git$)[\w.-]+", re.ASCII
 )
-CONSTANT = re.compile(r'^REPOSITORY = "[^"]*"', re.MULTILINE)
+CONSTANT = re.compile(r'^REPOSITORY = "[^"]*".*$', re.MULTILINE)
 LINK = re.compile(r"\n\n\[Open in Colab\]\([^)]*\)")
 ANSWERS = re.compile(r"^\*Answers .*\*$", re.MULTILINE)
 START, END = "<!-- colab, by make links -->", "<!-- end of colab -->"

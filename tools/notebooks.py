@@ -109,10 +109,12 @@ def scratch(root: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def said_clearly() -> Iterator[None]:
-    """End the program with one sentence where a file cannot be read or written."""
+def said_clearly(interrupted: str = "Interrupted: all is as before.") -> Iterator[None]:
+    """End the program with one sentence at Ctrl-C, or at a file that is in the way."""
     try:
         yield
+    except KeyboardInterrupt:
+        sys.exit(interrupted)
     except DamagedError as error:
         sys.exit(str(error))
     except OSError as error:
@@ -164,11 +166,11 @@ async def execute(
     client = _client(
         nb,
         timeout=1200,
-        iopub_timeout=60,  # a busy machine delivers outputs late
+        iopub_timeout=60,  # outputs of a busy machine come late
         record_timing=False,
         coalesce_streams=True,
         store_widget_state=False,
-        extra_arguments=["--log-level=ERROR"],  # no word on how to encrypt
+        extra_arguments=["--log-level=CRITICAL"],  # not on encryption, or Ctrl-C
         resources={"metadata": {"path": str(folder)}},
         on_notebook_start=start,
         on_cell_execute=started,

@@ -92,7 +92,8 @@ def main() -> None:
             continue
         print(f"{condition.name} …", flush=True)
         try:
-            found = run(condition)
+            with notebooks.said_clearly():
+                found = run(condition)
         except RuntimeError as error:
             sys.exit(str(error))
         for line in found or ["no difference"]:

@@ -90,14 +90,10 @@ def main() -> None:
         if path.suffix != ".ipynb" or not path.is_file():
             sys.exit(f"There is no notebook {path.name}: name a file of notebooks/.")
     paths = paths or notebooks.find(folder)
-    try:
-        with notebooks.said_clearly():
-            failed = refresh_what_depends(paths, notebooks.ROOT)
-            headlines.update(notebooks.ROOT)
-    except KeyboardInterrupt:
-        sys.exit(
-            "Interrupted: the notebook it was at, and those after it, are as before."
-        )
+    said = "Interrupted: the notebook it was at, and those after it, are as before."
+    with notebooks.said_clearly(said):
+        failed = refresh_what_depends(paths, notebooks.ROOT)
+        headlines.update(notebooks.ROOT)
     if failed:
         sys.exit(f"{failed} failed; files of a failed notebook are as they were.")
 

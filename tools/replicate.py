@@ -412,12 +412,13 @@ def main() -> None:
         help="code changed but no number did, as you have seen: keep the record",
     )
     arguments = parser.parse_args()
+    said = "Interrupted: what was finished is in record/; run again to go on."
     try:
         if arguments.jobs < 1:
             raise ValueError(f"JOBS must be 1 or more, not {arguments.jobs}.")
         replications = read_replications(arguments.replications)
         with (
-            notebooks.said_clearly(),
+            notebooks.said_clearly(said),
             cluster(arguments.scheduler, arguments.jobs) as n_jobs,
         ):
             failed = replicate(
@@ -429,8 +430,6 @@ def main() -> None:
             )
     except ValueError as error:
         sys.exit(str(error))
-    except KeyboardInterrupt:
-        sys.exit("Interrupted: what was finished is in record/; run again to go on.")
     if failed:
         sys.exit(f"{failed} jobs failed; all others are in record/.")
 

@@ -7,8 +7,9 @@ from pathlib import Path
 # How the reader's terminal, Python and Matplotlib are set up.
 READERS_OWN = (
     *("JUPYTER_COLUMNS", "JUPYTER_LINES", "NO_COLOR", "TTY_COMPATIBLE"),
-    *("TTY_INTERACTIVE", "MPLBACKEND", "MATPLOTLIBRC", "PYTHONOPTIMIZE"),
-    *("PYTHONSTARTUP", "PYTHONWARNINGS"),  # IPython runs the first in every kernel
+    *("TTY_INTERACTIVE", "MPLBACKEND", "MATPLOTLIBRC", "TF_CPP_MIN_LOG_LEVEL"),
+    # IPython runs the second in every kernel.
+    *("PYTHONOPTIMIZE", "PYTHONSTARTUP", "PYTHONWARNINGS"),
 )
 # `summary()` would be as wide as the terminal, and files written in its encoding.
 AS_IT_COMES = {"COLUMNS": "80", "LINES": "24", "PYTHONUTF8": "1"}

@@ -36,6 +36,7 @@ class Submission:
     name: str = ""
     content: bytes = b""
     problem: str = ""
+    notebooks: int = 1  # from which it was chosen
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def _chosen(student: str, files: list[_File], empty: list[str] | None) -> Submis
     candidates.sort(key=lambda file: (file.changed, str(file.path)), reverse=True)
     found = [_opened(student, file) for file in candidates[:MANY]]
     own = [one for one in found if one.problem or _own(one, empty)]
-    return [*own, *found][0]
+    return replace([*own, *found][0], notebooks=len(own) or 1)
 
 
 def _own(submission: Submission, empty: list[str] | None) -> bool:
