@@ -1,6 +1,7 @@
 """Where the notebooks' figures, tables and records go, and how they get there whole."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,8 +42,10 @@ def write(path: Path, content: bytes) -> None:
     except OSError as error:
         raise OSError(
             error.errno,
-            f"cannot save {path.name} in {path.parent.name}/ ({error.strerror}); "
-            "what was there is unchanged: free space or allow writing, then run again",
+            f"cannot save {path.name} in {path.parent.name}/ ({error.strerror}); what "
+            "was there is unchanged: free space, make the folder or allow writing, "
+            "then run again",
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # its folder may be none
+            temporary.unlink(missing_ok=True)

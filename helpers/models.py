@@ -1,8 +1,9 @@
 """Builders of the networks under study; each call returns a fresh Keras model."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
@@ -52,7 +53,8 @@ def mlp(
     widths : units of the hidden layers, from input to output.
     normalization : ``None``, ``"batch"``, ``"layer"``, or what returns a new layer.
     input_normalization : the same choice, for the pixels before the first layer.
-    momentum : weight of the old value in batch normalization's moving statistics.
+    momentum : weight of the old value in batch normalization's moving statistics; a
+        function that makes the layer sets its own.
     activation : name of a Keras activation.
     dropout : share of a hidden block's units dropped in training, in [0, 1).
     order : of what follows each Dense layer: the three names of ``ORDER``, rearranged.
@@ -65,6 +67,7 @@ def mlp(
         If a normalization is unknown, or the order does not name the three.
     """
     _check(normalization, input_normalization)
+    _check_counts(widths=widths)
     after = _after_dense(order, normalization, momentum, activation, dropout)
     # Keras draws an initializer's seed when the initializer is made. Making all of
     # them first keeps the kernels the same whichever layers stand between them.
@@ -113,11 +116,14 @@ def convnet(
         If the normalization is unknown.
     """
     _check(normalization)
+    _check_counts(filters=filters)
+    kernels = [keras.initializers.HeNormal() for _ in filters]  # as in `mlp`
+    output_kernel = keras.initializers.GlorotUniform()
     layers = [
         keras.Input(input_shape),
         keras.layers.Reshape(_with_channels(input_shape)),
     ]
-    for count in filters:
+    for count, kernel in zip(filters, kernels, strict=True):
         layers.append(
             keras.layers.Conv2D(
                 int(count),
@@ -126,7 +132,7 @@ def convnet(
                 padding="same",
                 data_format=CHANNELS,
                 use_bias=normalization is None,
-                kernel_initializer=keras.initializers.HeNormal(),
+                kernel_initializer=kernel,
             )
         )
         if normalization is not None:
@@ -136,7 +142,7 @@ def convnet(
         [
             *layers,
             keras.layers.Flatten(data_format=CHANNELS),
-            keras.layers.Dense(int(classes)),
+            keras.layers.Dense(int(classes), kernel_initializer=output_kernel),
         ]
     )
 
@@ -182,6 +188,7 @@ def resnet(
         If the normalization or the stem is unknown.
     """
     _check(normalization)
+    _check_counts(blocks=blocks)
     stems = {"imagenet": (7, 2), "cifar": (3, 1)}
     if stem not in stems:
         raise ValueError(f"unknown stem {stem!r}: choose 'imagenet' or 'cifar'")
@@ -201,6 +208,13 @@ def resnet(
     return keras.Model(inputs, keras.layers.Dense(int(classes))(x))
 
 
+def _another_generator() -> random.Random:
+    """Return a generator that the common one decides, without drawing from that."""
+    twin = random.Random()
+    twin.setstate(random.getstate())
+    return random.Random(twin.random())
+
+
 @dataclass(frozen=True)
 class _Residual:
     """What all blocks of a residual network share, and the layers made by it."""
@@ -209,6 +223,7 @@ class _Residual:
     momentum: float
     preactivation: bool
     zero_branches: bool
+    drawn: random.Random = field(default_factory=_another_generator)
 
     def convolve(self, x, filters, size=3, strides=1, zero=False):
         drawn = keras.initializers.HeNormal()  # always: it keeps the others the same
@@ -225,7 +240,13 @@ class _Residual:
     def normalize(self, x):
         if self.normalization is None:
             return x
-        return _normalization(self.normalization, self.momentum)(x)
+        # What a normalization draws must not move the kernels that are drawn next.
+        kernels = random.getstate()
+        random.setstate(self.drawn.getstate())
+        layer = _normalization(self.normalization, self.momentum)
+        self.drawn.setstate(random.getstate())
+        random.setstate(kernels)
+        return layer(x)
 
     def activate(self, x):
         return keras.layers.Activation("relu")(self.normalize(x))
@@ -298,7 +319,7 @@ def settings_of(model: keras.Model) -> tuple:
         if not name.startswith("_") or _is_own(name, part)
     ]
     return (
-        tuple(getattr(part, "trainable", None) for part in parts),
+        tuple(getattr(part, "trainable", None) for part in [*parts, *model.variables]),
         tuple(policy and policy.name for policy in policies),
         tuple(held),
         (keras.config.epsilon(), keras.config.floatx()),
@@ -318,6 +339,8 @@ def _plain(value: Any, depth: int = 3) -> Any:
     if isinstance(value, keras.Operation | VARIABLE) or depth == 0:
         return None  # layers are looked at by themselves, and weights are no settings
     if keras.ops.is_tensor(value):
+        if not hasattr(value, "numpy") or "resource" in str(value.dtype):
+            return None  # of a trace that ended, or a table
         value = np.asarray(keras.ops.convert_to_numpy(value))
     if isinstance(value, np.ndarray):
         return value.shape, value.dtype.str, value.tobytes()
@@ -331,20 +354,30 @@ def _plain(value: Any, depth: int = 3) -> Any:
         return tuple(map(within, value))
     if isinstance(value, set | frozenset):
         return frozenset(map(within, value))
-    if inspect.ismodule(value) or not hasattr(value, "__dict__"):
+    if inspect.ismodule(value):
         return None
+    if not hasattr(value, "__dict__"):  # as a slice
+        return repr(value)
     return type(value), within(vars(value))
 
 
 def hidden(model: keras.Model) -> str | None:
     """Say which layer hides what is in it in a tf.function, if one does."""
     for layer in layers_of(model):
-        if hasattr(layer.call, "get_concrete_function"):
-            return (
-                f"the call of {layer.name} is a tf.function, which hides what is in "
-                "it: take the decorator away; training is compiled without it, too"
-            )
+        own = [kind for kind in type(layer).__mro__ if not _is_of_keras(kind)]
+        names = {name for kind in own for name in vars(kind)}
+        for name in sorted(names | {"call"}):
+            if hasattr(getattr(layer, name, None), "get_concrete_function"):
+                return (
+                    f"the {name} of {layer.name} is a tf.function, which hides what is "
+                    "in it: take the decorator away; training is compiled without it, "
+                    "too"
+                )
     return None
+
+
+def _is_of_keras(kind: type) -> bool:
+    return kind.__module__.split(".")[0] == "keras"
 
 
 def takes(model: keras.Model, images: np.ndarray) -> bool:
@@ -371,9 +404,18 @@ def _check(*normalizations: Normalization) -> None:
                 f"the normalization must be what makes a layer for each place, as "
                 f"keras.layers.BatchNormalization or a lambda, not one layer, {kind!r}"
             )
-        if kind is not None and not callable(kind) and kind not in NORMALIZATIONS:
+        if kind is not None and not callable(kind) and kind not in [*NORMALIZATIONS]:
             known = ", ".join(map(repr, NORMALIZATIONS))
             raise ValueError(f"unknown normalization {kind!r}: choose None, {known}")
+
+
+def _check_counts(**counts: Sequence[int]) -> None:
+    for name, given in counts.items():
+        if not isinstance(given, Iterable):
+            raise ValueError(
+                f"{name} holds a number for each layer or stage, as ({given},), not "
+                f"{given!r}"
+            )
 
 
 def _after_dense(
@@ -397,13 +439,17 @@ def _after_dense(
 def _renewed(initializer: Any) -> Any:
     """Return an initializer with a seed of its own, if its configuration says all."""
     base = keras.initializers.Initializer
-    own = getattr(type(initializer), "get_config", base.get_config)
-    if own is base.get_config:  # that says nothing
+    kinds = [kind for kind in type(initializer).__mro__ if "get_config" in vars(kind)]
+    # One says nothing, or says what another class than its own takes.
+    inherited = kinds[:1] != [type(initializer)] and not _is_of_keras(type(initializer))
+    if kinds[:1] in ([], [base]) or inherited:
         return initializer
     return type(initializer).from_config(initializer.get_config())
 
 
 def _normalization(kind: str | Callable, momentum: float) -> keras.Layer:
+    if kind is keras.layers.BatchNormalization:
+        kind = "batch"
     if callable(kind):
         return kind()
     options = {"momentum": momentum} if kind == "batch" else {}

@@ -15,6 +15,8 @@ names the shapes where `x` is empty or has one axis, `axis` is out of range or a
 array does not fit; it also refuses an `epsilon` that is not positive.
 """
 
+from numbers import Integral
+
 import numpy as np
 
 
@@ -120,6 +122,8 @@ def _rows(x, axis):
         raise TypeError(f"arrays must be float32 or float64, not {x.dtype}")
     if x.ndim < 2 or x.size == 0:
         raise ValueError(f"x needs two axes or more, none empty, not shape {x.shape}")
+    if not isinstance(axis, Integral):
+        raise ValueError(f"axis must be the one of the features, as -1, not {axis}")
     if not -x.ndim <= axis < x.ndim:
         raise ValueError(f"axis {axis} is out of range for shape {x.shape}")
     rows = np.moveaxis(x, axis, -1).reshape(-1, x.shape[axis])

@@ -53,8 +53,18 @@ def recipe(choice: Choice, learning_rate: float | None = None) -> Recipe:
         If the choice is no optimizer or cannot be copied truly, or has a schedule in
         the place of the rate.
     """
+    if isinstance(choice, LearningRateSchedule):
+        raise ValueError(
+            "optimizer must be an optimizer: give it the schedule, as in "
+            "optimizer=keras.optimizers.SGD(schedule)"
+        )
     if callable(choice):
         make = choice
+        if not _takes_nothing(make):
+            raise ValueError(
+                f"the function {_name(choice)} must make an optimizer without being "
+                "given anything: give a rate as learning_rate"
+            )
         if not isinstance(make(), Optimizer) or make() is make():
             raise ValueError(
                 f"the function {_name(choice)} must make a new Keras optimizer in each "
@@ -72,7 +82,8 @@ def recipe(choice: Choice, learning_rate: float | None = None) -> Recipe:
                 "learning_rate out"
             )
         optimizer.learning_rate = learning_rate
-    return Recipe(make, rate_of(optimizer), _kind(optimizer) or choice)
+    # In a tuple a name is no text that shows all: `"muon"` does not.
+    return Recipe(make, rate_of(optimizer), _kind(optimizer) or (choice,))
 
 
 def copy(optimizer: Optimizer) -> Optimizer:
@@ -127,7 +138,7 @@ def is_keras(thing: Any) -> bool:
 def _get(choice: str | Optimizer) -> Optimizer:
     try:
         found = keras.optimizers.get(choice)
-    except ValueError:
+    except (ValueError, KeyError, TypeError):
         found = None
     if found is None:
         raise ValueError(
@@ -137,6 +148,17 @@ def _get(choice: str | Optimizer) -> Optimizer:
     if found.built:
         raise ValueError("the optimizer belongs to a model already: give a new one")
     return found
+
+
+def _takes_nothing(make: Callable) -> bool:
+    """Whether a function can be called without arguments, as far as it says."""
+    try:
+        inspect.signature(make).bind()
+    except TypeError:
+        return False
+    except ValueError:  # it does not say
+        return True
+    return True
 
 
 def _kind(optimizer: Optimizer) -> str | None:

@@ -1,13 +1,16 @@
 """What is measured inside a network.
 
 Gradients and losses are those of training: batch normalization uses the statistics
-of the images it is given. Nothing here but `reestimate` changes a model.
+of the images it is given. Nothing here but `reestimate` changes a model. What a model
+returns are logits; of probabilities the loss would be another.
 """
 
+import inspect
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache, partial
+from typing import Any
 
 from helpers import quiet  # noqa: F401, I001  # isort: skip
 import keras
@@ -55,8 +58,8 @@ def reestimate(model: keras.Model, images: np.ndarray, *, dropout: bool = True) 
         its old averages make of a batch, which inference never does; or if a recurrent
         layer normalizes in its loop.
     """
-    norms = _averaged(model)
     _check(model, images, None)
+    norms = _averaged(model)
     statistics = {id(variable) for norm in norms for variable in norm.variables}
     before = [(variable, variable.numpy()) for variable in model.variables]
     others = [  # dropout counts what it draws, spectral normalization changes kernels
@@ -102,6 +105,15 @@ def _averaged(model: keras.Model) -> list[keras.layers.BatchNormalization]:
 
 def _check(model: keras.Model, images: np.ndarray, labels: np.ndarray | None) -> None:
     """Refuse what cannot be probed truly, by one sentence."""
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"a probe takes a keras.Model, not a {type(model).__name__}")
+    if isinstance(images, list | tuple | dict):
+        raise ValueError("give the images as one array, as np.stack makes of a list")
+    if tf.config.functions_run_eagerly():
+        raise ValueError(
+            "TensorFlow compiles nothing here: call tf.config.run_functions_eagerly"
+            "(False) before a probe"
+        )
     if problem := hidden(model):
         raise ValueError(problem)
     if not model.built:
@@ -113,27 +125,46 @@ def _check(model: keras.Model, images: np.ndarray, labels: np.ndarray | None) ->
         )
     if len(images) == 0:
         raise ValueError("there are no images to probe with: give at least one")
+    shape = getattr(model, "output_shape", None)  # of a class there is none
+    if isinstance(getattr(model, "output", None), dict):  # of one it is as of a tensor
+        shape = {name: output.shape for name, output in model.output.items()}
+    if shape is None or any(not layer.built for layer in layers_of(model)):
+        shape = _shape_of_a_call(model, images[:1])
     if labels is not None:
-        _check_labels(model, len(images), np.asarray(labels))
+        _check_labels(shape, len(images), np.asarray(labels))
 
 
-def _check_labels(model: keras.Model, n_images: int, labels: np.ndarray) -> None:
+def _shape_of_a_call(model: keras.Model, images: np.ndarray) -> Any:
+    """Return the shape of what a model returns; it has all its weights then."""
+    before = [(variable, variable.numpy()) for variable in model.variables]
+    returned = model(images, training=False)
+    shape = keras.tree.map_structure(lambda tensor: tuple(tensor.shape), returned)
+    for variable, value in before:
+        variable.assign(value)
+    return shape
+
+
+def _check_labels(shape: Any, n_images: int, labels: np.ndarray) -> None:
     """Refuse labels that do not fit the images or the logits."""
+    lengths = shape if isinstance(shape, tuple) else ()
+    if len(lengths) != 2 or not isinstance(lengths[-1], int):
+        raise ValueError(
+            f"the model returns shape {shape}: let it return logits alone, (n, "
+            "classes), as after a Flatten layer"
+        )
     if labels.shape != (n_images,):
         raise ValueError(
             f"labels of shape {labels.shape} do not fit {n_images} images: give a "
             "whole number for each"
         )
-    shape = getattr(model, "output_shape", None)
-    classes = shape[-1] if isinstance(shape, tuple) and len(shape) == 2 else None
-    highest = np.inf if classes is None else classes - 1
+    highest = lengths[-1] - 1
     whole = labels.dtype.kind in "iu"
     if not whole or not 0 <= labels.min() <= labels.max() <= highest:
-        valid = "from 0" if classes is None else f"from 0 to {highest}"
         extent = f" from {labels.min()} to {labels.max()}" if whole else ""
         raise ValueError(
-            f"the labels must be whole numbers {valid}, not {labels.dtype}{extent}: "
-            "number the classes from 0"
+            f"the labels must be whole numbers from 0 to {highest}, not "
+            f"{labels.dtype}{extent}: number the classes from 0, and let the model "
+            "return a logit for each"
         )
 
 
@@ -142,12 +173,19 @@ def _averaging(norm: keras.layers.BatchNormalization) -> Iterator[None]:
     """Let a layer train, and keep the plain average over its calls: often only one."""
     call, momentum, calls = norm.call, norm.momentum, 0
     frozen = not norm.trainable
+    named = inspect.signature(call).parameters.values()
+    hears = any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in named)
+    mode = {"training": True} if hears else {}  # else it goes by the batch anyway
 
     def counted(*args, **kwargs):
         nonlocal calls
         calls += 1
         norm.momentum = 1 - 1 / calls
-        return call(*args, **kwargs | {"training": True})
+        if calls == 1:  # nothing is left of what is no number, either
+            for moving in (norm.moving_mean, norm.moving_variance):
+                value = tf.convert_to_tensor(moving)
+                moving.assign(tf.where(tf.math.is_finite(value), value, 0.0))
+        return call(*args, **kwargs | mode)
 
     norm.call = counted
     if frozen:  # or it would go on using the statistics it has
@@ -217,7 +255,7 @@ def along_gradient(
     _, gradients = slopes(weights)
     length = tf.linalg.global_norm(gradients)
     rows = []
-    for distance in distances:
+    for distance in np.atleast_1d(np.asarray(distances)):
         moved = [w - distance * g for w, g in zip(weights, gradients, strict=True)]
         there, others = slopes(moved)
         change = tf.linalg.global_norm(
@@ -265,6 +303,7 @@ def covariate_shift(
         _, after = slopes(moved)
         old, new = gradients[index], after[index]
         length = tf.norm(old)
+        length = np.nan if length == 0 else length  # no share of nothing
         cosine = tf.reduce_sum(old * new) / (length * tf.norm(new))
         rows.append((number, float(cosine), float(tf.norm(new - old) / length)))
     return pd.DataFrame(rows, columns=["kernel", "cosine", "change"])
@@ -293,6 +332,11 @@ def activation_inputs(model: keras.Model, images: np.ndarray) -> np.ndarray:
         problem, found = _inputs(model, settings_of(model))(images)
     if problem := bytes(problem.numpy()).decode():
         raise ValueError(problem)
+    if found.shape[:1] != (len(images),):
+        raise ValueError(
+            "the last hidden activation is computed in a loop, as of vectorized_map: "
+            "call its layer on all images at once instead"
+        )
     return found.numpy().astype(np.float32, copy=False)
 
 
@@ -403,12 +447,7 @@ def _inputs(model: keras.Model, settings: tuple) -> Callable:
     def inputs(images):
         seen: list[tuple] = []  # activations' layers, inputs and outputs, in order
         parts = operations_of(model)
-        stepwise = [
-            inner
-            for part in parts
-            if isinstance(part, keras.layers.TimeDistributed)
-            for inner in layers_of(part.layer)
-        ]
+        stepwise = [inner for part in parts for inner in _steps_of(part)]
         with ExitStack() as stack:
             for part in parts:
                 if hasattr(part, "state_size"):  # of a recurrent layer, step by step
@@ -428,11 +467,21 @@ def _inputs(model: keras.Model, settings: tuple) -> Callable:
         if any(last is part for part in stepwise):
             return (
                 "the last hidden activation is computed step by step, in a "
-                "TimeDistributed: call its layer on all steps at once instead"
+                "TimeDistributed or a recurrent cell: let one come after it, or call "
+                "its layer on all steps at once"
             ), found
         return "", found
 
     return inputs
+
+
+def _steps_of(part: keras.Operation) -> list[keras.Operation]:
+    """Return what it computes once a step."""
+    if isinstance(part, keras.layers.TimeDistributed):
+        return operations_of(part.layer)
+    if hasattr(part, "state_size"):  # of a recurrent layer, or a cell of one
+        return [inner for inner in layers_of(part) if not hasattr(inner, "state_size")]
+    return []
 
 
 def _is_activation(part: keras.Operation) -> bool:

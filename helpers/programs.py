@@ -31,6 +31,7 @@ import tensorflow as tf
 
 from helpers import optimizers
 from helpers.models import (
+    KEPT_BY_KERAS,
     VARIABLE,
     hidden,
     layers_of,
@@ -121,8 +122,18 @@ def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
     Raises
     ------
     ValueError
-        If there is no image, or what is given is no batch of images.
+        If what is given is no model, or no batch of images, or there is no image.
     """
+    if not isinstance(model, keras.Model):
+        raise ValueError(
+            "predict takes a keras.Model and then images, not a "
+            f"{type(model).__name__} first"
+        )
+    if np.ndim(images) == 0:
+        raise ValueError(
+            "predict takes images as an array, as in dataset.test.images, not a "
+            f"{type(images).__name__}"
+        )
     if len(images) == 0:
         raise ValueError("there are no images to predict: give at least one")
     if not takes(model, images):
@@ -153,13 +164,13 @@ class Network:
         self.build, self.train = build, train
         self._builds, self._known = 0, False
         self.architecture: str | object | None = None
-        self._echo: tuple[Weights, np.ndarray, str] | None = None
+        self._echo: tuple[Weights, list[np.ndarray], str] | None = None
         self._model: keras.Model | None = self._build(seed)
         start = _values(_state(self._model))
         self.output_shape = _output_shape(self._model, train.images)
         layers, self.architecture = _describe(self._model)
         if layers is None:  # no text tells what else than weights seeds might change
-            self._echo = start, self._logits(self._model), _shown(self._model)
+            self._echo = start, self._answers(self._model), _shown(self._model)
         if layers is None:  # nobody else's weights or program will do
             self.starts = {seed: start}
             return
@@ -167,9 +178,11 @@ class Network:
         # weights, they do not.
         known = starting_weights.pop(layers, {})
         others = [other for other in known if other != seed][:1]
-        self._known = _equal(known.get(seed), start) and all(
+        # A builder with a seed of its own is like any at that.
+        self._known = bool(others) and _equal(known.get(seed), start)
+        self._known = self._known and all(
             _equal(known[other], _values(_state(self._build(other))))
-            for other in others  # a builder with a seed of its own is like any at that
+            for other in others
         )
         self.starts = known if self._known else {seed: start}
         starting_weights[layers] = self.starts
@@ -241,6 +254,12 @@ class Network:
             model.build((None, *self.train.images.shape[1:]))
         elif not model.built:  # a true call might move its generators and counters
             _traced(model, self.train.images)
+        shape = getattr(model, "input_shape", None)
+        if isinstance(shape, tuple) and shape[:1] not in ((), (None,)):
+            raise ValueError(
+                f"the model {model.name} takes {shape[0]} images at a time, no more "
+                "and no fewer: leave batch_size out of its Input"
+            )
         if not takes(model, self.train.images):
             raise ValueError(
                 f"the model {model.name} takes images of shape {model.input_shape}, "
@@ -270,16 +289,28 @@ class Network:
         if shapes != [array.shape for array in weights] or _shown(model) != shown:
             return False
         _assign(_state(model), weights)
-        found = self._logits(model)
+        found = self._answers(model)
         _assign(_state(model), own)
-        return np.allclose(found, logits, rtol=1e-4, atol=1e-5, equal_nan=True)
+        return len(found) < len(logits) or all(map(_close, found, logits))
 
-    def _logits(self, model: keras.Model) -> np.ndarray:
-        """Logits of two images; the model's variables stay as they are."""
+    def _answers(self, model: keras.Model) -> list[np.ndarray]:
+        """Logits of two images at inference and, if fixed, with losses, in training.
+
+        The model's variables stay as they are.
+        """
+        found = [self._logits(model, training=False)]
+        with suppress(Exception):  # it is said where it is trained
+            twice = [self._logits(model, training=True) for _ in range(2)]
+            found += twice[:1] if _close(*twice) else []
+        return found
+
+    def _logits(self, model: keras.Model, training: bool) -> np.ndarray:
         own = _values(_state(model))
-        logits, *_ = keras.tree.flatten(model(self.train.images[:2], training=False))
+        logits, *_ = keras.tree.flatten(model(self.train.images[:2], training=training))
+        parts = [logits, *(model.losses if training else [])]
         _assign(_state(model), own)
-        return keras.ops.convert_to_numpy(logits).astype(np.float32, copy=False)
+        arrays = [np.ravel(keras.ops.convert_to_numpy(part)) for part in parts]
+        return np.concatenate(arrays).astype(np.float32, copy=False)
 
 
 @dataclass(frozen=True)
@@ -376,6 +407,7 @@ class Program:
         """Compile for full batches and the rest of an epoch; needs `restart` after."""
         full, rest = divmod(len(train), batch_size)
         shapes = [(full, batch_size)] + [(1, rest)] * (rest > 0)
+        is_first = not self.compiled
         try:
             self._first_steps(train, shapes)
         except (
@@ -394,6 +426,11 @@ class Program:
         except tf.errors.OpError:
             raise
         except Exception as error:  # of Keras, TensorFlow or the model's own code
+            if "No gradients provided" in str(error):
+                self.refusal = (
+                    f"no weight of {self.model.name} gets a gradient: let its logits "
+                    "come of operations that have one, unlike round, argmax and casts"
+                )
             if self.refusal is not None:
                 raise ValueError(self.refusal) from None  # without TensorFlow's trace
             raise ValueError(
@@ -403,6 +440,38 @@ class Program:
                 "and its schedule, compute by keras.ops alone, with no `if`, `float` "
                 "or `numpy()` of a tensor"
             ) from error
+        if is_first and not self.kind.is_public:
+            self._check_repeats(train)
+
+    def _check_repeats(self, train: Images) -> None:
+        """Refuse what does another update from the same start: it draws in Python."""
+        with _alone, suppress(Exception):  # of others' code: it is said at compiling
+            _, *ends = (self._first_end(train) for _ in range(3))  # it may keep a size
+            if _alike(*ends):
+                return
+            calls = []
+            for _ in range(2):
+                with _watched(self.model) as called:
+                    self._first_end(train)
+                calls.append(called)
+            names = (
+                a[0] for a, b in zip(*calls, strict=True) if not _alike(a[1], b[1])
+            )
+            name = next(names, None)
+            culprit = f"layer {name}" if name else self._other_culprit()
+            self.refusal = _python_refusal(culprit)
+        if self.refusal is not None:
+            raise ValueError(self.refusal)
+
+    def _first_end(self, train: Images) -> list[np.ndarray]:
+        """Return all variables after one update of two images, uncompiled."""
+        self.restart(self.start, None)
+        self._update(train.images[:2], train.labels[:2])
+        return _values([*self.variables, *self.optimizer.variables])
+
+    def _other_culprit(self) -> str:
+        name = type(self.optimizer).__name__
+        return f"optimizer {name}, its schedule, or a rule on weights"
 
     def _first_steps(self, train: Images, shapes: Sequence[tuple[int, int]]) -> None:
         # A real step, not none: the first is slow, and `restart` undoes it.
@@ -506,6 +575,9 @@ class Program:
         # XLA fills such shapes up, and may count what it added.
         if any(map(_has_shapes_of_values, bodies)):
             raise _NotForXLA
+        # Its random numbers are others than those that scoring draws.
+        if any(map(_draws_fixed_numbers, bodies)):
+            raise _NotForXLA
 
     @tf.autograph.experimental.do_not_convert
     def _parts(self) -> list[Any]:
@@ -522,14 +594,7 @@ class Program:
         """Name what draws or counts in Python, where no update would repeat it."""
         with ThreadPoolExecutor(1) as pool:  # in another thread no graph is traced
             culprit = pool.submit(self._culprit).result()
-        if culprit is None:
-            return None
-        return (
-            f"the {culprit} draws from `random` or `numpy.random`, or counts in an "
-            "attribute, when it is called: this would happen once for all updates, as "
-            "in `fit`. Let it draw by keras.random, with a keras.random.SeedGenerator "
-            "as an attribute, and count in a weight, add_weight(trainable=False)"
-        )
+        return None if culprit is None else _python_refusal(culprit)
 
     def _culprit(self) -> str | None:
         """Name the layer, or else the optimizer, that changes what Python keeps."""
@@ -549,8 +614,7 @@ class Program:
             return None
         if sides[0] == sides[1] or sides[1] == sides[2]:
             return None
-        name = type(self.optimizer).__name__
-        return f"optimizer {name}, its schedule, or a rule on weights"
+        return self._other_culprit()
 
     def score(self, split: Images) -> tuple[float, float]:
         """Loss and accuracy in inference mode."""
@@ -687,8 +751,14 @@ def _numbers(operation: keras.Operation) -> dict[str, Any]:
     return {
         name: value
         for name, value in sorted(vars(operation).items())
-        if isinstance(value, bool | int | float) and name[0] != "_" and name != "seed"
+        if name[0] != "_" and name != "seed" and _is_of_numbers(value)
     }
+
+
+def _is_of_numbers(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_is_of_numbers, value))
+    return isinstance(value, bool | int | float)
 
 
 def _leaves(values: Iterable[Any]) -> Iterator[Any]:
@@ -784,6 +854,26 @@ def _has_shapes_of_values(nodes: Sequence[Any]) -> bool:
     return False
 
 
+def _draws_fixed_numbers(nodes: Sequence[Any]) -> bool:
+    """Whether random numbers come of a constant seed, and are the same in each call."""
+    known = {node.name: node for node in nodes}
+    for node in nodes:
+        if not node.op.startswith("StatelessRandom") or not node.input:
+            continue
+        names, seen = list(node.input), set()
+        while names:  # back to what the seed is computed from
+            name = names.pop().partition(":")[0].lstrip("^")
+            if name in seen:
+                continue
+            seen.add(name)
+            names += known[name].input if name in known else []
+        sources = {known[n].op if n in known else "an argument" for n in seen}
+        changing = {"an argument", "Placeholder", "ReadVariableOp", "ResourceGather"}
+        if not sources & changing:
+            return True
+    return False
+
+
 def _refusal(
     model: keras.Model, known: Sequence[keras.Variable], nodes: Sequence[Any]
 ) -> str | None:
@@ -874,8 +964,13 @@ def _is_of_any_length(node: Any, known: Mapping[str, Any]) -> bool:
 def _python_side(parts: Iterable[Any]) -> list:
     """Return what calls may change in Python: generators, and what parts hold."""
     legacy: Any = np.random.get_state(legacy=True)  # noqa: NPY002  # not ours
-    own = [vars(part).values() for part in parts if not is_keras(part)]
-    held = [_comparable(value) for values in own for value in values]
+    own = [vars(part).items() for part in parts if not is_keras(part)]
+    held = [
+        _comparable(value)
+        for items in own
+        for name, value in items
+        if name[0] != "_" or name not in KEPT_BY_KERAS  # as `_losses` is
+    ]
     return [random.getstate(), pickle.dumps(legacy), *held]
 
 
@@ -890,6 +985,36 @@ def _comparable(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_comparable(part) for part in value]
     return None
+
+
+def _python_refusal(culprit: str) -> str:
+    return (
+        f"the {culprit} draws from `random` or `numpy.random`, or counts in an "
+        "attribute, when it is called: this would happen once for all updates, as "
+        "in `fit`. Let it draw by keras.random, with a keras.random.SeedGenerator "
+        "as an attribute, and count in a weight, add_weight(trainable=False)"
+    )
+
+
+@contextmanager
+def _watched(model: keras.Model) -> Iterator[list[tuple[str, Any]]]:
+    """Note what each layer of a model returns, within first, as a list that grows."""
+    called: list[tuple[str, Any]] = []
+
+    def noting(layer, *args, _call, **kwargs):
+        outputs = _call(*args, **kwargs)
+        arrays = [part for part in keras.tree.flatten(outputs) if tf.is_tensor(part)]
+        called.append((layer.name, [np.asarray(array) for array in arrays]))
+        return outputs
+
+    layers = layers_of(model)
+    for layer in layers:
+        layer.call = partial(noting, layer, _call=layer.call)
+    try:
+        yield called
+    finally:
+        for layer in layers:
+            del layer.call
 
 
 def _changing_layer(model: keras.Model, blank: tf.Tensor) -> str | None:
@@ -1015,6 +1140,20 @@ def _assign(variables: Sequence[keras.Variable], values: Weights) -> None:
 
 def _holds_nan(array: np.ndarray) -> bool:
     return bool((array != array).any())
+
+
+def _close(left: np.ndarray, right: np.ndarray) -> bool:
+    return np.allclose(left, right, rtol=1e-4, atol=1e-5, equal_nan=True)
+
+
+def _alike(left: Sequence[np.ndarray], right: Sequence[np.ndarray]) -> bool:
+    """Whether arrays are equal but for their last digits."""
+    for one, other in zip(left, right, strict=True):
+        one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
+        last = 1e-5 * np.nanmax(np.abs(one), initial=0.0)
+        if not np.allclose(one, other, rtol=1e-4, atol=last, equal_nan=True):
+            return False
+    return True
 
 
 def _equal(left: Weights | None, right: Weights) -> bool:

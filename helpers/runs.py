@@ -10,8 +10,9 @@ def final(frame: pd.DataFrame, column: str) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        If the frame holds more than one run of a model and seed.
+        If the frame holds more than one run of a model and seed, or no such column.
     """
+    _check_columns(frame, column)
     if frame.duplicated(["seed", "model", "updates"]).any():
         raise ValueError("the frame holds several settings: choose one of them first")
     last = frame.sort_values("updates").groupby(["seed", "model"]).tail(1)
@@ -54,21 +55,50 @@ def own(
     Raises
     ------
     ValueError
-        If ``by`` is another column, or a setting has no value in some runs.
+        If ``by`` is another column, a setting has no column, or no value in some runs,
+        or the runs of one differ in another setting, which is not named.
     """
     worst = {"validation_accuracy": 0.0, "validation_loss": np.inf}
     if by not in worst:
         raise ValueError(f"settings are chosen by {' or '.join(worst)}, not by {by!r}")
     keys = ["model", *(settings or ("learning_rate",))]
+    _check_columns(frame, *keys)
     if frame[keys].isna().any(axis=None):
         raise ValueError(
             "a setting is missing in some runs, and cannot be told from the others: "
             f"give every run a value of {', '.join(keys[1:])}"
         )
+    times = [name for name in ("updates", "epoch") if name in frame]
+    if any(frame.duplicated([*keys, "seed", name]).any() for name in times):
+        raise ValueError(
+            f"there are several runs of a model and seed with one {', '.join(keys[1:])}"
+            ": name all settings that they differ in"
+        )
+    unordered = {key: frame[key] for key in keys if _has_no_order(frame[key])}
+    frame = frame.assign(**{k: pd.factorize(v)[0] for k, v in unordered.items()})
     last = frame.sort_values("updates").groupby([*keys, "seed"]).tail(1)
     values = last[by].mask(last["diverged"].astype(bool) | last[by].isna(), worst[by])
     means = values.groupby([last[key] for key in keys]).mean()
     if by == "validation_loss":
         means = -means
     best = means.groupby("model").idxmax()
-    return frame.set_index(keys).loc[list(best)].reset_index()
+    found = frame.set_index(keys).loc[list(best)].reset_index()
+    return found.assign(**{k: v.unique()[found[k]] for k, v in unordered.items()})
+
+
+def _has_no_order(column: pd.Series) -> bool:
+    """Whether a column holds objects, as optimizers."""
+    try:
+        sorted(column.unique())
+    except TypeError:
+        return True
+    return False
+
+
+def _check_columns(frame: pd.DataFrame, *names: str) -> None:
+    missing = [name for name in names if name not in frame]
+    if missing:
+        raise ValueError(
+            f"the runs have no column {missing[0]!r}: there are "
+            f"{', '.join(map(str, frame))}"
+        )

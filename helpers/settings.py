@@ -48,7 +48,8 @@ class Setting:
             raise ValueError("give the budget as epochs or as updates, one of the two")
         for name in ("batch_size", "epochs", "updates", "measure_every"):
             value = getattr(self, name)
-            if value is None or (name, value) == ("measure_every", "end"):
+            left_out = value is None and name != "batch_size"
+            if left_out or (name, value) == ("measure_every", "end"):
                 continue
             if not isinstance(value, Integral) or value < 1:
                 raise ValueError(f"{name} must be a whole number from 1, not {value}")

@@ -6,9 +6,12 @@ program. Models, layers, losses and optimizers are Keras' own.
 
 A run takes the steps of a plain loop of ``model(images, training=True)`` and
 ``optimizer.apply``, and its scores are of the weights that ``fit`` would end with.
-Dropout's masks are those of ``fit(jit_compile=True)``. The runs are paired: for one
-seed all models see the same batches in the same order, and start from the same kernels
-where their builders allow. An epoch's last, smaller batch is trained too.
+Dropout's masks are those of ``fit(jit_compile=True)``. Like it, a compiled update may
+leave out what is not a number: the slope of a root at zero, times a gradient of zero.
+
+The runs are paired: for one seed all models see the same batches in the same order, and
+start from the same kernels where their builders allow. An epoch's last, smaller batch
+is trained too.
 
 The frame has a row per model, seed and measurement:
 

@@ -72,6 +72,17 @@ PYTHON = {
         lambda layer: layer.draw.uniform(),
         draw=np.random.RandomState(0),  # noqa: NPY002
     ),
+    "an object": lambda: InPython(
+        lambda layer: layer.draw.from_.uniform(),
+        draw=SimpleNamespace(from_=np.random.default_rng(0)),
+    ),
+    "a method": lambda: InPython(
+        lambda layer: layer.draw(), draw=np.random.default_rng(0).normal
+    ),
+    "a function's own": lambda: InPython(
+        partial(lambda draw, layer: draw.uniform(), np.random.default_rng(0))
+    ),
+    "nothing": lambda: InPython(lambda layer: np.random.default_rng().uniform()),
     "a function that draws": lambda: InPython(
         lambda layer: tf.ensure_shape(tf.numpy_function(drawn, [], tf.float32), ())
     ),
@@ -154,6 +165,13 @@ def test_a_builder_that_was_corrected_starts_from_its_own_weights():
         last_loss(first, seeds=[0, 1])
         found = last_loss(second, seeds=[0, 1])
         assert (found == right) == (second is not pinned)
+    both = {"pinned": pinned, "m": network()}
+    programs.clear()
+    frame = training.train(
+        both, TINY, seeds=[0, 1], updates=8, batch_size=16, workers=1
+    )
+    last = frame[frame["model"] == "m"].groupby("seed")["test_loss"].last()
+    assert last.to_dict() == right
 
 
 @newest
@@ -176,14 +194,33 @@ def test_optimizers_that_choose_by_name_share_no_program():
         for build in (two("head", "body"), two("body", "head"))
     ]
     assert found[0] != found[1]
+    # Muon leaves out what is called an embedding.
+    assert_no_trace_of(two("embedding", "b"), two("a", "b"), optimizer="muon")
 
 
-def assert_no_trace_of(first, build):
+def assert_no_trace_of(first, build, **options):
     """Compare a network trained after another with the same in a fresh process."""
-    last_loss(first)
-    found = last_loss(build)
+    last_loss(first, **options)
+    found = last_loss(build, **options)
     programs.clear()
-    assert found == last_loss(build)
+    assert found == last_loss(build, **options)
+
+
+def test_a_number_that_no_configuration_shows_makes_another_program():
+    def padded(padding):  # before Keras 3.14 its configuration lacks it
+        return lambda: keras.Sequential(
+            [
+                keras.Input((4, 4)),
+                keras.layers.Reshape((4, 4, 1)),
+                keras.layers.Conv2DTranspose(
+                    2, 3, strides=2, padding="same", output_padding=padding
+                ),
+                keras.layers.GlobalAveragePooling2D(),
+                keras.layers.Dense(4),
+            ]
+        )
+
+    assert_no_trace_of(padded((0, 0)), padded((1, 1)))
 
 
 def test_layers_of_one_name_are_not_taken_for_one():
@@ -217,6 +254,63 @@ def test_a_builder_that_draws_what_acts_in_training_alone_is_refused():
     with pytest.raises(ValueError, match="differ by the seed in more than"):
         last_loss(network(Same, drawn), seeds=[1, 2])
     last_loss(network(Same, lambda: keras.layers.Dropout(0.3)), seeds=[1, 2])
+
+
+class Leashed(keras.layers.Dense):
+    """Is pulled, in training, to where its kernel was drawn."""
+
+    def build(self, shape):
+        super().build(shape)
+        self.start = self.kernel.numpy()
+
+    def call(self, images, training=False):
+        if training:
+            self.add_loss(keras.ops.sum((self.kernel - self.start) ** 2))
+        return super().call(images)
+
+
+def test_what_a_layer_draws_for_training_alone_is_refused():
+    def shifted():
+        drawn = np.float32(np.random.uniform(1, 2))  # noqa: NPY002
+        return InPython(lambda layer: layer.drawn, drawn=drawn)
+
+    for drawing in (shifted, lambda: Leashed(8)):
+        with pytest.raises(ValueError, match="differ by the seed in more than"):
+            last_loss(network(drawing), seeds=[1, 2])
+
+
+class Penalized(keras.layers.Layer):
+    """Adds a loss in training, and none at inference."""
+
+    def call(self, images, training=False):
+        if training:
+            self.add_loss(0.1 * keras.ops.mean(images**2))
+        return images
+
+
+def test_a_loss_may_be_added_in_training_alone():
+    assert_equal_to_plain_loop(network(Penalized), SGD)
+
+
+class Permuted(keras.layers.Layer):
+    """Puts units in an order that is drawn, by a number, the same in each call."""
+
+    def call(self, images):
+        units = keras.ops.transpose(images)
+        return keras.ops.transpose(keras.random.shuffle(units, seed=3))
+
+
+class Shifted(keras.layers.Layer):
+    """Adds what is drawn, by a number, the same in each call."""
+
+    def call(self, images):
+        return images + keras.random.normal((8,), seed=5)
+
+
+@pytest.mark.filterwarnings("ignore:XLA cannot compile")
+@pytest.mark.parametrize("layer", [Permuted, Shifted])
+def test_numbers_drawn_by_a_fixed_seed_are_those_of_scoring(layer):
+    assert_equal_to_plain_loop(network(layer), SGD)
 
 
 class Always(keras.layers.Layer):
@@ -374,6 +468,23 @@ def test_an_initializer_of_ones_own_is_used_as_it_is(make):
     np.testing.assert_allclose(values, 3.0, rtol=1e-5)
 
 
+class Louder(keras.initializers.HeNormal):
+    """Keras' own times a gain, with the configuration that it inherits."""
+
+    def __init__(self, gain):
+        super().__init__(seed=3)
+        self.gain = gain
+
+    def __call__(self, shape, dtype=None):
+        return self.gain * super().__call__(shape, dtype)
+
+
+def test_an_initializer_that_inherits_its_configuration_is_used_as_it_is():
+    model = models.mlp((16,), kernel_initializer=Louder(5.0), input_shape=(20, 20))
+    expected = 5 * keras.initializers.HeNormal(seed=3)((400, 16))
+    np.testing.assert_allclose(model.trainable_variables[0], expected)
+
+
 @pytest.mark.skipif(
     not hasattr(keras.layers, "RandomElasticTransform"), reason="newer than this Keras"
 )
@@ -528,7 +639,29 @@ class Updated(keras.layers.Layer):
         return keras.ops.slice_update(images, [0, 0], images[:1] * 2)
 
 
+def lost():
+    cut = keras.layers.Lambda(lambda x: keras.ops.cast(x > 0, "float32"))
+    return keras.Sequential([*network()().layers, cut])
+
+
+def of_a_size():
+    layers = [keras.Input((4, 4), batch_size=16), keras.layers.Flatten()]
+    return keras.Sequential([*layers, keras.layers.Dense(4)])
+
+
 SLIPS = {
+    "no gradient at all": ({"build": lost}, "no weight of .* gets a gradient"),
+    "a fixed batch": ({"build": of_a_size}, "leave batch_size out of its Input"),
+    "no batch size": ({"batch_size": None}, "batch_size must be a whole number"),
+    "a dictionary": ({"optimizer": {"name": "sgd"}}, "unknown optimizer"),
+    "a schedule": (
+        {"optimizer": keras.optimizers.schedules.CosineDecay(0.1, 4)},
+        r"as in optimizer=keras\.optimizers\.SGD\(schedule\)",
+    ),
+    "a function of the rate": (
+        {"optimizer": lambda rate: keras.optimizers.SGD(rate)},
+        "without being given anything",
+    ),
     "own step": ({"build": OwnStep}, "train_step of its own"),
     "nothing trained": ({"build": frozen}, "no weight to train"),
     "no gradient": ({"build": network(Updated)}, "cannot be compiled"),
@@ -578,6 +711,36 @@ def test_a_rate_may_be_a_number_of_numpys():
     )
 
 
+class Keeping(keras.layers.Layer):
+    """Keeps what it was given last."""
+
+    def call(self, images):
+        self.last = images
+        return images
+
+
+def test_a_layer_may_keep_what_it_saw():
+    seen = []
+
+    def probe(model):
+        found = training.predict(model, IMAGES), probes.loss(model, IMAGES, LABELS)
+        seen.append(found)
+        return {}
+
+    last_loss(network(Keeping), probe=probe)
+    assert np.isfinite(seen[0][1])
+
+
+def test_what_is_predicted_is_a_model_and_its_images():
+    model = network()()
+    for given in (network(), IMAGES, None):
+        with pytest.raises(ValueError, match="a keras.Model and then images"):
+            training.predict(given, IMAGES)
+    for given in (TINY, TINY.test):
+        with pytest.raises(ValueError, match=r"as in dataset\.test\.images"):
+            training.predict(model, given)
+
+
 # --- probes --------------------------------------------------------------------------
 
 
@@ -612,6 +775,45 @@ def test_what_a_probe_cannot_see_into_is_refused(probe):
         probe(network(Compiled)(), IMAGES, LABELS)
 
 
+class Helped(keras.layers.Layer):
+    """Hides its layer in a method."""
+
+    def __init__(self):
+        super().__init__(name="hidden_one")
+        self.dense = keras.layers.Dense(8, "relu")
+
+    def build(self, shape):
+        self.dense.build(shape)
+
+    @tf.function
+    def apart(self, images):
+        return self.dense(images)
+
+    def call(self, images):
+        return self.apart(images)
+
+
+def test_a_method_that_hides_a_layer_is_refused():
+    with pytest.raises(ValueError, match=r"the apart of hidden_one is a tf\.function"):
+        probes.activation_inputs(network(Helped)(), IMAGES)
+
+
+def test_probes_say_that_they_need_compiled_functions():
+    tf.config.run_functions_eagerly(True)
+    try:
+        with pytest.raises(ValueError, match=r"run_functions_eagerly\(False\)"):
+            probes.activation_inputs(network()(), IMAGES)
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
+def test_a_share_of_no_gradient_is_no_number():
+    model = models.mlp((8, 8), kernel_initializer="zeros", input_shape=(4, 4))
+    frame = probes.covariate_shift(model, IMAGES, LABELS, 0.1)
+    assert frame["change"].isna().any()
+    assert not np.isinf(frame["change"]).any()
+
+
 def test_what_does_not_fit_the_model_is_named():
     model = network()()
     with pytest.raises(ValueError, match=r"takes images of shape \(None, 4, 4\)"):
@@ -620,6 +822,80 @@ def test_what_does_not_fit_the_model_is_named():
         probes.loss(model, IMAGES, LABELS[:3])
     with pytest.raises(ValueError, match="no weights yet"):
         probes.loss(OwnStep(), IMAGES, LABELS)
+    with pytest.raises(ValueError, match=r"takes a keras\.Model, not a function"):
+        probes.loss(network(), IMAGES, LABELS)
+    with pytest.raises(ValueError, match="give the images as one array"):
+        probes.loss(model, list(IMAGES), LABELS)
+    with pytest.raises(ValueError, match="a logit for each"):
+        probes.loss(model, IMAGES, np.arange(32))
+
+
+class Two(keras.Model):
+    """Returns logits by a name, or of each row, as its last layer says."""
+
+    def __init__(self, last):
+        super().__init__()
+        self.dense, self.last = keras.layers.Dense(4), last
+
+    def call(self, images):
+        return self.last(self.dense(images))
+
+
+@pytest.mark.parametrize("last", [lambda x: x, lambda x: {"logits": x[:, 0]}])
+@pytest.mark.parametrize("functional", [True, False])
+def test_a_model_that_returns_no_logits_is_refused(last, functional):
+    model, images = Two(last), keras.Input((4, 4))
+    if functional:
+        model = keras.Model(images, last(keras.layers.Dense(4)(images)))
+    model(IMAGES)
+    for probe in (probes.loss, probes.gradient_norms):
+        with pytest.raises(ValueError, match="let it return logits alone"):
+            probe(model, IMAGES, LABELS)
+
+
+@pytest.mark.parametrize("probe", [probes.loss, probes.gradient_norms])
+def test_a_model_of_a_class_that_was_only_built_is_measured(probe):
+    """Keras' `build` leaves its layers without weights."""
+    model = Flattened(lambda own, x: own.dense(own.flatten(x)))
+    model.build((None, 4, 4))
+    found = probe(model, IMAGES, LABELS)
+    np.testing.assert_array_equal(found, probe(model, IMAGES, LABELS))
+
+
+def test_a_distance_may_be_one_number():
+    frame = probes.along_gradient(network()(), IMAGES, LABELS, 0.1)
+    assert frame["distance"].to_list() == [0.1]
+
+
+def test_measures_follow_which_weights_are_trained():
+    model = network()()
+    norm = model.layers[2]
+    norm.gamma.assign(np.full(8, 2.0))
+    for gamma, beta in [(False, True), (True, False)]:
+        norm.gamma.trainable, norm.beta.trainable = gamma, beta
+        logits = model(IMAGES, training=True)
+        right = keras.losses.sparse_categorical_crossentropy(LABELS, logits, True)
+        expected = pytest.approx(float(np.mean(right)), rel=1e-5)
+        assert probes.loss(model, IMAGES, LABELS) == expected
+
+
+class ByTheBatch(keras.layers.BatchNormalization):
+    """Knows no inference."""
+
+    def call(self, inputs):
+        return super().call(inputs, training=True)
+
+
+@pytest.mark.parametrize("kind", [keras.layers.BatchNormalization, ByTheBatch])
+def test_averages_that_are_no_numbers_are_replaced_too(kind):
+    layers = [keras.Input((4, 4)), keras.layers.Flatten(), kind()]
+    model = keras.Sequential([*layers, keras.layers.Dense(4)])
+    layers[-1].moving_mean.assign(np.full(16, np.nan))
+    layers[-1].moving_variance.assign(np.full(16, np.inf))
+    probes.reestimate(model, IMAGES)
+    flat = IMAGES.reshape(-1, 16)
+    np.testing.assert_allclose(layers[-1].moving_mean, flat.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(layers[-1].moving_variance, flat.var(axis=0), rtol=1e-4)
 
 
 def test_a_last_axis_of_one_may_be_left_out():
@@ -706,6 +982,47 @@ class Cell(keras.layers.Layer):
         both = keras.ops.concatenate([inputs, states[0]], axis=-1)
         state = keras.ops.tanh(self.norm(self.dense(both), training=training))
         return state, [state]
+
+
+class ActiveCell(Cell):
+    """A recurrent step whose layer has an activation."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(5, "tanh")
+
+    def call(self, inputs, states, training=None):
+        state = self.dense(keras.ops.concatenate([inputs, states[0]], axis=-1))
+        return state, [state]
+
+
+class Mapped(keras.layers.Layer):
+    """Calls its layer image by image."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(5, "relu")
+
+    def build(self, shape):
+        self.dense.build(shape)
+
+    def call(self, images):
+        return keras.ops.vectorized_map(self.dense, images)
+
+
+def each():
+    step = keras.Input((8,))
+    hidden = keras.ops.relu(keras.layers.Dense(5)(step))
+    return keras.layers.TimeDistributed(keras.Model(step, hidden))
+
+
+@pytest.mark.parametrize("last", [lambda: keras.layers.RNN(ActiveCell()), Mapped, each])
+def test_an_activation_in_a_loop_is_refused(last):
+    """Of a functional model, too, that is called step by step."""
+    layers = [keras.Input((4, 4)), keras.layers.Dense(8, "relu"), last()]
+    model = keras.Sequential([*layers, keras.layers.Flatten(), keras.layers.Dense(4)])
+    with pytest.raises(ValueError, match="step by step|in a loop"):
+        probes.activation_inputs(model, IMAGES)
 
 
 def test_a_norm_in_a_loop_is_refused_and_unrolled_is_the_mean_over_its_steps():
@@ -836,6 +1153,10 @@ KEPT = {
     "an object": (
         lambda layer, value: setattr(layer, "object", SimpleNamespace(value=value)),
         lambda layer: layer.object.value,
+    ),
+    "a range": (
+        lambda layer, value: setattr(layer, "range", range(int(2 * value), 9)),
+        lambda layer: layer.range[0] / 2,
     ),
     "a partial function": (
         lambda layer, value: setattr(layer, "f", partial(np.multiply, value)),

@@ -94,3 +94,10 @@ def test_records_are_those_of_the_repository_or_of_a_run(tmp_path, monkeypatch):
     assert files.records() == files.ROOT / "plots"
     monkeypatch.setenv("BN_RECORDS", str(tmp_path / "run"))
     assert files.records() == tmp_path / "run"
+
+
+def test_a_folder_that_is_missing_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    for place in ("nowhere", "file"):
+        with pytest.raises(OSError, match="make the folder or allow writing"):
+            files.write(tmp_path / place / "x", b"1")

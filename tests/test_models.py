@@ -239,11 +239,35 @@ def test_one_seed_gives_all_convolutional_networks_the_same_kernels(build):
     others = [{"normalization": "batch"}, {"normalization": "layer"}]
     if build is models.resnet:
         others.append({"normalization": "batch", "preactivation": True})
+    drawing = partial(
+        keras.layers.BatchNormalization, gamma_initializer="random_normal"
+    )
+    others.append({"normalization": drawing})
     for other in others:
         found = convolution_kernels(2, build, **other, **options)
         for ours, theirs in zip(found, plain, strict=True):
             np.testing.assert_equal(ours, theirs)
     assert not np.array_equal(plain[0], convolution_kernels(3, build, **options)[0])
+
+
+def test_momentum_holds_for_the_class_of_keras_too():
+    layers = [
+        model.layers[-3]
+        for kind in ("batch", keras.layers.BatchNormalization)
+        for model in [models.mlp((8,), normalization=kind, momentum=0.5)]
+    ]
+    assert [layer.momentum for layer in layers] == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("build", [models.mlp, models.convnet, models.resnet])
+def test_one_width_without_a_tuple_is_named(build):
+    with pytest.raises(ValueError, match=r"holds a number for each .* as \(16,\)"):
+        build(16)
+
+
+def test_a_list_of_normalizations_is_refused():
+    with pytest.raises(ValueError, match="unknown normalization .*: choose None"):
+        models.mlp(normalization=["batch", None])
 
 
 def test_zero_branches_start_every_block_as_its_shortcut():

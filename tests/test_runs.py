@@ -114,6 +114,41 @@ def test_own_chooses_among_pairs_of_settings():
     }
 
 
+def test_own_chooses_among_optimizers():
+    class Thing:
+        """Has no order, as an optimizer."""
+
+    low, high = Thing(), Thing()
+    frame = pd.concat(
+        [
+            PARTLY[PARTLY["learning_rate"] == 0.1].assign(optimizer=optimizer)
+            for optimizer in (low, high)
+        ],
+        ignore_index=True,
+    )
+    frame.loc[frame["optimizer"] == high, "validation_accuracy"] += 0.05
+    assert set(runs.own(frame, "optimizer")["optimizer"]) == {high}
+
+
+def test_own_knows_no_setting_that_is_not_named():
+    both = pd.concat([PARTLY.assign(dropout=0.2), PARTLY.assign(dropout=0.5)])
+    with pytest.raises(ValueError, match="name all settings that they differ in"):
+        runs.own(both)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda: runs.own(FRAME),
+        lambda: runs.final(FRAME, "val_accuracy"),
+        lambda: runs.reach(FRAME, 0.5, at="epochs"),
+    ],
+)
+def test_a_column_that_is_missing_is_named(read):
+    with pytest.raises(ValueError, match="the runs have no column .*: there are model"):
+        read()
+
+
 def test_own_is_not_chosen_on_test_images():
     with pytest.raises(ValueError, match="not by 'test_accuracy'"):
         runs.own(PARTLY, by="test_accuracy")
