@@ -53,8 +53,7 @@ def mlp(
     widths : units of the hidden layers, from input to output.
     normalization : ``None``, ``"batch"``, ``"layer"``, or what returns a new layer.
     input_normalization : the same choice, for the pixels before the first layer.
-    momentum : weight of the old value in batch normalization's moving statistics; a
-        function that makes the layer sets its own.
+    momentum : of the old value in moving statistics, but of those a function makes.
     activation : name of a Keras activation.
     dropout : share of a hidden block's units dropped in training, in [0, 1).
     order : of what follows each Dense layer: the three names of ``ORDER``, rearranged.
@@ -77,8 +76,7 @@ def mlp(
     layers = [keras.Input(input_shape), keras.layers.Flatten(data_format=CHANNELS)]
     if input_normalization is not None:
         layers.append(_normalization(input_normalization, momentum))
-    names = list(after)
-    shifted = "normalization" in names[: names.index("activation")]
+    shifted = "normalization" in [*after][: [*after].index("activation")]
     dense = partial(
         keras.layers.Dense, use_bias=not shifted, kernel_regularizer=kernel_regularizer
     )

@@ -80,10 +80,10 @@ _check_flags()
 try:
     _start_tensorflow_quietly()  # it imports Keras, which reads its file
     _set_keras_as_it_comes()
-except (AssertionError, AttributeError, TypeError, ValueError) as error:
+except (AssertionError, AttributeError, OSError, TypeError, ValueError) as error:
     said = f"{type(error).__name__}: {error}".splitlines()[0]
     raise ImportError(
-        f"Keras does not start ({said}), probably for a setting in its file "
-        "keras.json that it does not know: delete the file, in ~/.keras or where "
-        "KERAS_HOME says"
+        f"Keras does not start ({said}), probably for its file keras.json, which it "
+        "cannot read or which has a setting that it does not know: delete the file, in "
+        "~/.keras or where KERAS_HOME says"
     ) from error

@@ -63,3 +63,9 @@ def test_a_process_is_kept_where_it_belongs():
     cores.keep(child.pid, {0})
     assert "Cpus_allowed_list:\t0\n" in status.read_text()
     child.communicate(b"\n")
+
+
+def test_a_machine_may_have_hundreds_of_processors(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(512)))
+    with cores.own(1) as mine:
+        assert mine == set(range(512))

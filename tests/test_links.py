@@ -28,6 +28,15 @@ def setup_cells(root: Path) -> dict[str, str]:
     }
 
 
+@pytest.fixture(autouse=True)
+def own_git(monkeypatch):
+    """Keep git from the repository that a hook runs in, and from the reader's home."""
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+
+
 @pytest.fixture
 def copy(tmp_path):
     """Copy what `make links` writes to."""
@@ -43,8 +52,13 @@ def contents(root: Path) -> dict[str, str]:
 
 def test_all_notebooks_have_the_same_set_up_cell():
     cells = setup_cells(ROOT)
-    assert len(cells) == len(notebooks.find(ROOT / "notebooks"))
+    paths = notebooks.find(ROOT / "notebooks")
+    assert len(cells) == len(paths)
     assert len(set(cells.values())) == 1
+    for path in paths:  # collapsed, in Jupyter and in Colab
+        first, *_ = notebooks.code_cells(notebooks.read(path))
+        assert first.metadata["cellView"] == "form", path.name
+        assert first.metadata["jupyter"]["source_hidden"], path.name
 
 
 def test_links_and_address_are_written_and_written_anew(copy):

@@ -4,6 +4,7 @@ Two notebooks that share two processors, each with threads for both, get in each
 way: kept to one processor each, the same two end a fifth sooner.
 """
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -27,7 +28,8 @@ def own(n_jobs: int) -> Iterator[set[int] | None]:
         return
     for first in range(min(n_jobs, len(available))):
         share = available[first::n_jobs]
-        name = f"bn-{os.getuid()}-{'-'.join(map(str, share))}.lock"
+        which = hashlib.sha256(str(share).encode()).hexdigest()[:16]  # of hundreds, too
+        name = f"bn-{os.getuid()}-{which}.lock"
         with (Path(tempfile.gettempdir()) / name).open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

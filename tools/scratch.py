@@ -8,6 +8,7 @@ from pathlib import Path
 READERS_OWN = (
     *("JUPYTER_COLUMNS", "JUPYTER_LINES", "NO_COLOR", "TTY_COMPATIBLE"),
     *("TTY_INTERACTIVE", "MPLBACKEND", "MATPLOTLIBRC", "TF_CPP_MIN_LOG_LEVEL"),
+    "TF_CPP_MAX_VLOG_LEVEL",
     # IPython runs the second in every kernel.
     *("PYTHONOPTIMIZE", "PYTHONSTARTUP", "PYTHONWARNINGS"),
 )
