@@ -151,57 +151,96 @@ def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
 
 
 class Network:
-    """What a builder builds: its layers, and the weights that seeds start from.
+    """What a builder builds: models, and the weights that seeds start from.
+
+    A model of Keras' own parts is known by its text, so that its program serves other
+    seeds, and later calls. Of any other nobody can tell what a seed decides beyond its
+    weights: there each seed trains the model that was built from it.
 
     Attributes
     ----------
     starts : weights by seed, in the order of the model's variables.
     output_shape : of the logits, ``None`` for the number of images.
-    architecture : equal for networks whose programs are the same.
     """
 
     def __init__(self, build: Builder, train: Images, seed: int):
         self.build, self.train = build, train
+        self.starts: dict[int, Weights] = {}
+        self._architectures: dict[int, str | object] = {}
+        self._models: dict[int, keras.Model] = {}  # of seeds that train their own
+        self._latest: tuple[int, keras.Model] | None = None
         self._builds, self._known = 0, False
-        self.architecture: str | object | None = None
-        self._echo: tuple[Weights, list[np.ndarray], str] | None = None
-        self._model: keras.Model | None = self._build(seed)
-        start = _values(_state(self._model))
-        self.output_shape = _output_shape(self._model, train.images)
-        layers, self.architecture = _describe(self._model)
-        if layers is None:  # no text tells what else than weights seeds might change
-            self._echo = start, self._answers(self._model), _shown(self._model)
-        if layers is None:  # nobody else's weights or program will do
-            self.starts = {seed: start}
+        self._layers: str | None = None
+        model = self._build(seed)
+        self._layers = self._keep(seed, model)
+        self.output_shape = _output_shape(model, train.images)
+        if self._layers is None:
             return
         # Equal layers may draw their kernels in another order; if one seed gives equal
         # weights, they do not.
-        known = starting_weights.pop(layers, {})
+        known = starting_weights.pop(self._layers, {})
         others = [other for other in known if other != seed][:1]
         # A builder with a seed of its own is like any at that.
-        self._known = bool(others) and _equal(known.get(seed), start)
-        self._known = self._known and all(
-            _equal(known[other], _values(_state(self._build(other))))
-            for other in others
-        )
-        self.starts = known if self._known else {seed: start}
-        starting_weights[layers] = self.starts
+        self._known = bool(others) and _equal(known.get(seed), self.starts[seed])
+        for other in others if self._known else []:
+            model = self._build(other)
+            self._known = _describe(model)[0] == self._layers
+            self._known &= _equal(known[other], _values(_state(model)))
+        if self._known:
+            self.starts |= known  # of a builder with the same layers
+            self._architectures |= dict.fromkeys(known, self._architectures[seed])
+        # What later calls may start from.
+        self._drawn = known if self._known else {seed: self.starts[seed]}
+        starting_weights[self._layers] = self._drawn
 
     def draw(self, seed: int) -> None:
         """Keep the weights that a model built from a seed starts with."""
-        if seed not in self.starts:
-            self.starts[seed] = _values(_state(self._build(seed)))
+        if seed in self.starts:
+            return
+        model = self._build(seed)
+        shape = _output_shape(model, self.train.images)
+        if shape != self.output_shape:
+            raise ValueError(
+                f"a builder's models return {self.output_shape} from one seed and "
+                f"{shape} from another: let all return as many logits"
+            )
+        layers = self._keep(seed, model)
+        if layers is not None and layers == self._layers:
+            self._drawn[seed] = self.starts[seed]
+
+    def _keep(self, seed: int, model: keras.Model) -> str | None:
+        layers, self._architectures[seed] = _describe(model)
+        self.starts[seed] = _values(_state(model))
+        self._latest = seed, model
+        if layers is None:
+            self._models[seed] = model
+        return layers
+
+    def architecture(self, seed: int) -> str | object:
+        """Return what equals that of models whose programs are the same."""
+        return self._architectures[seed]
 
     def check(self) -> None:
         """Refuse a builder whose models are not each a new one."""
         if self._builds == 1 and not self._known:
             self._build(0)
 
-    def new_model(self) -> keras.Model:
-        """Return a model of its own for a program, with any weights."""
+    def model(self, seed: int) -> keras.Model:
+        """Return a model for a program: the seed's own, or one of equal parts."""
         self.check()  # before a program changes what may be somebody's weights
-        model, self._model = self._model, None
-        return self._build(0) if model is None else model
+        if seed in self._models:
+            return self._models[seed]
+        if self._latest is not None and self._latest[0] == seed:
+            model, self._latest = self._latest[1], None
+            return model
+        model = self._build(seed)
+        if _describe(model)[1] != self._architectures[seed]:
+            raise ValueError(
+                "a builder's models of one seed differ: let it draw from generators "
+                "that keras.utils.set_random_seed sets, or make one of its own in each "
+                "call, as np.random.default_rng(0)"
+            )
+        return model
 
     def _build(self, seed: int) -> keras.Model:
         with _alone:  # or another thread's seed would come between
@@ -214,15 +253,6 @@ class Network:
                 )
             self._admit(model)
         self._builds += 1
-        if self.architecture is not None and not self._is_alike(model):
-            raise ValueError(
-                hidden(model)
-                or _drawing(model, self.train.images[:2])
-                or "a builder's models differ by the seed in more than their "
-                "variables, as in a constant, a slope or a width that it draws: let it "
-                "draw from a generator of its own, as np.random.default_rng(0), or "
-                "keep what it draws in a weight of a layer, add_weight(trainable=False)"
-            )
         return model
 
     def _admit(self, model: keras.Model) -> None:
@@ -278,39 +308,6 @@ class Network:
                     "keras.random.SeedGenerator of its own"
                 )
         _variables.update((id(variable), variable) for variable in model.variables)
-
-    def _is_alike(self, model: keras.Model) -> bool:
-        """Whether a model does what the first would with the same variables."""
-        if self._echo is None:
-            return _describe(model)[1] == self.architecture
-        weights, logits, shown = self._echo
-        own = _values(_state(model))
-        shapes = [array.shape for array in own]
-        if shapes != [array.shape for array in weights] or _shown(model) != shown:
-            return False
-        _assign(_state(model), weights)
-        found = self._answers(model)
-        _assign(_state(model), own)
-        return all(map(_close, found, logits))  # in training, if both are fixed
-
-    def _answers(self, model: keras.Model) -> list[np.ndarray]:
-        """Logits of two images at inference and, if fixed, with losses, in training.
-
-        The model's variables stay as they are.
-        """
-        found = [self._logits(model, training=False)]
-        with suppress(Exception):  # it is said where it is trained
-            twice = [self._logits(model, training=True) for _ in range(2)]
-            found += twice[:1] if _close(*twice) else []
-        return found
-
-    def _logits(self, model: keras.Model, training: bool) -> np.ndarray:
-        own = _values(_state(model))
-        logits, *_ = keras.tree.flatten(model(self.train.images[:2], training=training))
-        parts = [logits, *(model.losses if training else [])]
-        _assign(_state(model), own)
-        arrays = [np.ravel(keras.ops.convert_to_numpy(part)) for part in parts]
-        return np.concatenate(arrays).astype(np.float32, copy=False)
 
 
 @dataclass(frozen=True)
@@ -427,7 +424,7 @@ class Program:
             raise
         except Exception as error:  # of Keras, TensorFlow or the model's own code
             if "No gradients provided" in str(error):
-                self.refusal = (
+                self.refusal = hidden(self.model) or (
                     f"no weight of {self.model.name} gets a gradient: let its logits "
                     "come of operations that have one, unlike round, argmax and casts"
                 )
@@ -445,6 +442,7 @@ class Program:
 
     def _check_repeats(self, train: Images) -> None:
         """Refuse what does another update from the same start: it draws in Python."""
+        images = train.images[:2]
         with _alone, suppress(Exception):  # of others' code: it is said at compiling
             _, *ends = (self._first_end(train) for _ in range(3))  # it may keep a size
             if _alike(*ends):
@@ -459,15 +457,17 @@ class Program:
             )
             name = next(names, None)
             culprit = f"layer {name}" if name else self._other_culprit()
-            self.refusal = _python_refusal(culprit)
+            self.refusal = _drawing(self.model, images) or _python_refusal(culprit)
         if self.refusal is not None:
             raise ValueError(self.refusal)
 
     def _first_end(self, train: Images) -> list[np.ndarray]:
-        """Return all variables after one update of two images, uncompiled."""
+        """Return variables and logits after one update of two images, uncompiled."""
+        images, labels = train.images[:2], train.labels[:2]
         self.restart(self.start, None)
-        self._update(train.images[:2], train.labels[:2])
-        return _values([*self.variables, *self.optimizer.variables])
+        self._update(images, labels)
+        ends = _values([*self.variables, *self.optimizer.variables])
+        return [*ends, np.asarray(self.model(images, training=False))]
 
     def _other_culprit(self) -> str:
         name = type(self.optimizer).__name__
@@ -631,13 +631,13 @@ def _together(pieces, labels):
     return logits, loss(labels, logits)
 
 
-def take(network: Network, recipe: Recipe, decays: bool) -> Program:
+def take(network: Network, seed: int, recipe: Recipe, decays: bool) -> Program:
     """Return an idle program for a network and an optimizer, or else a new one.
 
     It is the caller's alone until :func:`give_back`.
     """
     kind = Kind(
-        network.architecture,
+        network.architecture(seed),
         _open(network.train.images),
         _open(network.train.labels),
         recipe.kind,
@@ -648,8 +648,7 @@ def take(network: Network, recipe: Recipe, decays: bool) -> Program:
             if program.kind == kind:
                 del idle_programs[program]
                 return program
-    start = next(iter(network.starts.values()))
-    return Program(kind, network.new_model(), recipe.make, start)
+    return Program(kind, network.model(seed), recipe.make, network.starts[seed])
 
 
 def give_back(program: Program) -> None:
@@ -701,8 +700,7 @@ def _describe(model: keras.Model) -> tuple[str | None, str | object]:
         # What an operation is called with, as the function in `keras.ops.map(f, x)`.
         given = keras.tree.flatten([[call.args, call.kwargs] for call in calls])
         parts = [operation, *(part for part in [*held, *given] if callable(part))]
-        hidden = any(map(_is_constant, held))
-        if hidden or not all(map(is_keras, parts)):
+        if any(map(_is_constant, held)) or not all(map(is_keras, parts)):
             return nothing
     try:
         config = keras.saving.serialize_keras_object(model)
@@ -730,20 +728,6 @@ def _describe(model: keras.Model) -> tuple[str | None, str | object]:
     except (TypeError, ValueError, NotImplementedError):
         return nothing
     return full, bare
-
-
-def _shown(model: keras.Model) -> str:
-    """Write down what Keras' own layers show, as the rate of a dropout."""
-    operations = operations_of(model)
-    names = dict.fromkeys((part.name for part in operations), 0)
-    shown: list[Any] = []
-    for part in operations:
-        if is_keras(part) and not isinstance(part, keras.Model):
-            # By a rule that is not Keras' own, or a partial function.
-            with suppress(NotImplementedError, TypeError):
-                config = part.get_config()
-                shown.append(_anonymous(config, names, initializers=False))
-    return json.dumps(shown, default=lambda part: type(part).__name__)
 
 
 def _numbers(operation: keras.Operation) -> dict[str, Any]:
@@ -1140,11 +1124,6 @@ def _assign(variables: Sequence[keras.Variable], values: Weights) -> None:
 
 def _holds_nan(array: np.ndarray) -> bool:
     return bool((array != array).any())
-
-
-def _close(left: np.ndarray, right: np.ndarray) -> bool:
-    same = left.shape == right.shape
-    return same and np.allclose(left, right, rtol=1e-4, atol=1e-5, equal_nan=True)
 
 
 def _alike(left: Sequence[np.ndarray], right: Sequence[np.ndarray]) -> bool:

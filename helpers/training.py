@@ -30,10 +30,9 @@ layers with the same optimizer; ``helpers.programs.clear()`` forgets them.
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import cycle, product
 from numbers import Integral
 from typing import Any
 
@@ -100,8 +99,8 @@ def train(
         :func:`epoch_order` does: whole numbers, (size,); batches are cut from it.
     probe : called with the model at each measurement; the numbers it returns become
         columns. It must leave the model as it was.
-    at_end : called with name, seed and trained model at the end of each run; the next
-        seed trains the same model object, so copy what you keep.
+    at_end : called with name, seed and trained model at the end of each run; a later
+        run may train the same model object, so copy what you keep.
     setting : what :class:`helpers.settings.Setting` has: ``epochs`` or ``updates``,
         ``batch_size``, ``optimizer``, ``learning_rate``, ``cosine_decay``,
         ``measure_every``.
@@ -290,13 +289,12 @@ class _Run:
     def __init__(
         self,
         network: Network,
-        program: Program,
         data: Mapping[str, Images],
         labels: dict[str, Any],
         way: _Way,
     ):
-        self.network, self.program, self.data = network, program, data
-        self.labels, self.way = labels, way
+        self.network, self.data, self.labels, self.way = network, data, labels, way
+        self.program: Program
         self.model, self.seed = labels["model"], labels["seed"]
         self.seconds, self.diverged, self.stopped = 0.0, False, False
         self.rows: list[dict[str, Any]] = []
@@ -369,7 +367,7 @@ def _study(
         for name, build in builders.items()
     }
     _check_logits(networks, dataset)
-    pool = _Pool(networks, min(way.workers, len(builders) * len(seeds)))
+    pool = _Pool(len(networks), min(way.workers, len(builders) * len(seeds)))
     rows = []
     work = len(builders) * len(seeds) * sum(plan.total for plan in plans)
     # In a terminal alone (`disable=None`): a stored notebook would keep every stroke.
@@ -379,14 +377,11 @@ def _study(
         for setting, plan in zip(settings, plans, strict=True):
             values = {key: setting.get(key) for key in columns}
             runs = [
-                _Run(
-                    networks[name], program, data,
-                    values | {"model": name, "seed": seed}, way,
-                )
-                for seed, programs_of in zip(seeds, pool.turns(plan), strict=False)
-                for name, program in programs_of.items()
-            ]  # fmt: skip
-            _prepare(pool.of(plan), runs, plan, way.workers)
+                _Run(network, data, values | {"model": name, "seed": seed}, way)
+                for seed in seeds
+                for name, network in networks.items()
+            ]
+            _prepare(runs, plan, pool, way)
             rows += _finish(runs, plan, way, len(builders), bar)
     pool.close(reusable=way.at_end is None)
     position = {name: index for index, name in enumerate(builders)}
@@ -395,30 +390,22 @@ def _study(
 
 
 class _Pool:
-    """The programs of one study: as many of a network as are trained at a time."""
+    """The programs of one study, as many of a network as are trained at a time."""
 
-    def __init__(self, networks: Mapping[str, Network], at_a_time: int):
-        self.networks = networks
+    def __init__(self, n_models: int, at_a_time: int):
         # One model cannot be trained twice at a time: a lone builder needs copies.
-        self.copies = range(math.ceil(at_a_time / len(networks)))
+        self.copies = math.ceil(at_a_time / n_models)
         self.held: dict[tuple, Program] = {}
 
-    def of(self, plan: Plan) -> list[Program]:
-        """Return the programs for a plan; what is new is taken."""
-        for name, copy in product(self.networks, self.copies):
-            if (name, copy, plan.kind) not in self.held:
-                program = programs.take(self.networks[name], plan.recipe, plan.decays)
-                self.held[name, copy, plan.kind] = program
-        return [
-            self.held[name, copy, plan.kind]
-            for name, copy in product(self.networks, self.copies)
-        ]
-
-    def turns(self, plan: Plan) -> Iterator[dict[str, Program]]:
-        """Yield a program of each network for one seed after another, for ever."""
-        self.of(plan)
-        for copy in cycle(self.copies):
-            yield {name: self.held[name, copy, plan.kind] for name in self.networks}
+    def of(self, run: "_Run", plan: Plan, turn: int) -> Program:
+        """Return the program for a run; `turn` counts the seeds before it."""
+        architecture = run.network.architecture(run.seed)
+        key = run.model, architecture, turn % self.copies, plan.kind
+        if key not in self.held:
+            self.held[key] = programs.take(
+                run.network, run.seed, plan.recipe, plan.decays
+            )
+        return self.held[key]
 
     def close(self, reusable: bool) -> None:
         """Let others use the programs, unless somebody may hold their models."""
@@ -540,19 +527,22 @@ def _check_logits(networks: Mapping[str, Network], dataset: Dataset) -> None:
             )
 
 
-def _prepare(
-    held: Sequence[Program], runs: Sequence[_Run], plan: Plan, workers: int
-) -> None:
+def _prepare(runs: Sequence[_Run], plan: Plan, pool: _Pool, way: _Way) -> None:
     """Compile in threads; Python builds the models of all seeds in the meantime."""
-    train = runs[0].data["train"]
-    with ThreadPoolExecutor(workers) as pool:
-        compiling = [pool.submit(p.compile, train, plan.batch_size) for p in held]
+    turns = list(dict.fromkeys(run.seed for run in runs))
+    with ThreadPoolExecutor(way.workers) as threads:
+        compiling: dict[Program, Future] = {}
         for run in runs:
             run.network.draw(run.seed)
+            run.program = program = pool.of(run, plan, turns.index(run.seed))
+            if program not in compiling:
+                compiling[program] = threads.submit(
+                    program.compile, run.data["train"], plan.batch_size
+                )
         for run in runs:
             run.network.check()
-        for program in compiling:
-            program.result()
+        for compiled in compiling.values():
+            compiled.result()
 
 
 def _train_side_by_side(runs: Sequence[_Run], plan: Plan, bar: tqdm) -> None:

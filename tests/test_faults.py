@@ -14,7 +14,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_promises import TINY, Counted, assert_equal_to_plain_loop, network
+from test_promises import (
+    TINY,
+    Counted,
+    assert_each_seed_equals_plain_loop,
+    assert_equal_to_plain_loop,
+    network,
+)
 from tiny import newest
 
 from helpers import models, probes, programs, training
@@ -247,13 +253,12 @@ class Same(keras.layers.Layer):
         return images
 
 
-def test_a_builder_that_draws_what_acts_in_training_alone_is_refused():
+@pytest.mark.parametrize("layers", [(), (Same,)])
+def test_what_a_builder_draws_for_training_alone_is_each_seeds_own(layers):
     def drawn():
         return keras.layers.Dropout(random.uniform(0.1, 0.9))
 
-    with pytest.raises(ValueError, match="differ by the seed in more than"):
-        last_loss(network(Same, drawn), seeds=[1, 2])
-    last_loss(network(Same, lambda: keras.layers.Dropout(0.3)), seeds=[1, 2])
+    assert_each_seed_equals_plain_loop(network(*layers, drawn), jit_compile=True)
 
 
 class Leashed(keras.layers.Dense):
@@ -269,14 +274,13 @@ class Leashed(keras.layers.Dense):
         return super().call(images)
 
 
-def test_what_a_layer_draws_for_training_alone_is_refused():
+def test_what_a_layer_draws_for_training_alone_is_each_seeds_own():
     def shifted():
         drawn = np.float32(np.random.uniform(1, 2))  # noqa: NPY002
         return InPython(lambda layer: layer.drawn, drawn=drawn)
 
     for drawing in (shifted, lambda: Leashed(8)):
-        with pytest.raises(ValueError, match="differ by the seed in more than"):
-            last_loss(network(drawing), seeds=[1, 2])
+        assert_each_seed_equals_plain_loop(network(drawing))
 
 
 class Penalized(keras.layers.Layer):

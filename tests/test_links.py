@@ -116,15 +116,17 @@ def test_a_readme_without_the_place_is_named_and_nothing_is_written(copy):
     assert contents(copy) == before
 
 
-def set_up(folder: Path, url: str | None, **variables) -> subprocess.CompletedProcess:
-    """Run the set-up cell in a folder, as Colab would."""
+def set_up(
+    folder: Path, url: str | None, before: str = "", **variables
+) -> subprocess.CompletedProcess:
+    """Run the set-up cell in a folder, as Colab would, after some code."""
     source = next(iter(setup_cells(ROOT).values()))
     source = links.CONSTANT.sub('REPOSITORY = ""', source)  # `make links` may have been
     source += "\nimport helpers; print(helpers.__file__)"
     environment = {key: os.environ[key] for key in os.environ if key != "BN_REPO_URL"}
     environment |= ({} if url is None else {"BN_REPO_URL": url}) | variables
     return subprocess.run(
-        [sys.executable, "-I", "-c", source],
+        [sys.executable, "-I", "-c", before + source],
         cwd=folder,
         env=environment,
         capture_output=True,
@@ -221,6 +223,11 @@ def test_without_git_the_set_up_cell_names_it_and_works_afterwards(address, empt
     assert_works(set_up(empty / "copied", None, PATH=str(empty)), empty / "copied")
 
 
+def no_copy(clone: Path) -> str:
+    remedy = "move it away, check BN_REPO_URL, then run again."
+    return f"{clone} is no whole, new copy: {remedy}"
+
+
 def leave_what_git_writes_first(clone):
     shutil.rmtree(clone / "helpers")
     shutil.rmtree(clone / "tools")
@@ -252,11 +259,31 @@ def test_half_a_clone_is_named_and_cloned_anew(address, empty, interrupt):
     clone = empty / "batch-normalization"
     set_up(empty, address)
     interrupt(clone)
-    said = f"{clone} is not whole, or too old: delete that folder, then run again."
     for _ in range(2):
-        assert_says(set_up(empty, address), said)
-    shutil.rmtree(clone)
+        assert_says(set_up(empty, address), no_copy(clone))
+    clone.rename(empty / "away")
     assert_works(set_up(empty, address), clone)
+
+
+def test_a_folder_of_the_same_name_and_another_repository_are_left_alone(
+    address, empty
+):
+    clone = empty / "batch-normalization"
+    clone.mkdir()
+    (clone / "mine.txt").touch()
+    assert_says(set_up(empty, address), no_copy(clone))
+    clone.rename(empty / "mine")
+    subprocess.run(["git", "init", "-q", empty / "other"], check=True)
+    said = set_up(empty, (empty / "other").as_uri())
+    assert said.stderr.strip().endswith(no_copy(clone))
+    clone.rename(empty / "away")
+    assert_works(set_up(empty, address), clone)
+
+
+def test_a_folder_that_is_gone_is_named(address, empty):
+    gone = "import os, shutil; shutil.rmtree(os.getcwd())\n"
+    said = "The notebook's folder is gone: restart the kernel."
+    assert_says(set_up(empty, address, before=gone), said)
 
 
 def test_a_folder_with_helpers_of_its_own_is_passed_over(address, empty):
@@ -273,8 +300,8 @@ def test_an_old_copy_is_named_and_works_once_it_is_new(address, empty, content):
     (empty / "mine" / "helpers" / "__init__.py").write_text(content)
     inside = empty / "mine" / "notebooks"
     inside.mkdir()
-    said = f"{empty / 'mine'} is not whole, or too old: "
-    said += "git pull or copy it anew, then run again."
+    said = f"{empty / 'mine'} is no whole, new copy: git pull there, "
+    said += "or copy it anew, then run again."
     assert_says(set_up(inside, None), said)
     subprocess.run(["git", "checkout", "-q", "."], cwd=empty / "mine", check=True)
     assert_works(set_up(inside, None), empty / "mine")
@@ -284,7 +311,10 @@ def test_an_old_copy_is_named_and_works_once_it_is_new(address, empty, content):
     ("url", "message"),
     [
         (None, "Set BN_REPO_URL to the repository's address, then run again."),
-        ("file:///nowhere/at/all", "cannot be cloned: check the address"),
+        (
+            "file:///nowhere/at/all",
+            "Git cannot clone file:///nowhere/at/all: mend what",
+        ),
     ],
 )
 def test_the_set_up_cell_says_what_is_wrong_with_the_address(tmp_path, url, message):

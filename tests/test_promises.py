@@ -98,6 +98,26 @@ def assert_equal_to_plain_loop(build, make, choice=None, jit_compile=False):
     return frame
 
 
+def assert_each_seed_equals_plain_loop(build, jit_compile=False):
+    """Compare the weights that each of two seeds ends with, trained one after another.
+
+    Then again for other settings: what one seed draws must not meet another's run.
+    """
+    make = partial(keras.optimizers.SGD, 0.1)
+    ends = {}
+
+    def at_end(name, seed, model):
+        ends[seed] = [variable.numpy() for variable in model.variables]
+
+    budget = {"seeds": [1, 2], "updates": UPDATES, "workers": 1, "optimizer": make}
+    settings = [{"batch_size": 8}, {"batch_size": BATCH}]
+    training.sweep({"m": build}, TINY, settings, at_end=at_end, **budget)
+    for seed, weights in ends.items():
+        model = plain_loop(build, make(), seed=seed, jit_compile=jit_compile)
+        for mine, other in zip(weights, model.variables, strict=True):
+            np.testing.assert_allclose(mine, other.numpy(), rtol=1e-5, atol=1e-5)
+
+
 # --- optimizers ----------------------------------------------------------------------
 
 SCALED = {
@@ -770,9 +790,26 @@ DRAWN = {
 
 
 @pytest.mark.parametrize("name", DRAWN)
-def test_a_builder_that_draws_more_than_variables_is_refused(name):
-    with pytest.raises(ValueError, match="differ by the seed in more than their var"):
-        train(network(*DRAWN[name]), seeds=[1, 2])
+def test_what_a_builder_draws_beside_variables_is_each_seeds_own(name):
+    assert_each_seed_equals_plain_loop(network(*DRAWN[name]))
+
+
+def test_a_builder_whose_seeds_have_other_logits_is_refused():
+    def build():
+        units = random.randint(4, 50)
+        layers = [keras.Input((4, 4)), keras.layers.Flatten()]
+        return keras.Sequential([*layers, keras.layers.Dense(units)])
+
+    with pytest.raises(ValueError, match="let all return as many logits"):
+        train(build, seeds=[1, 2])
+
+
+def test_a_builder_that_draws_another_network_in_each_call_is_refused():
+    rates = iter(np.linspace(0.1, 0.9, 9))
+    build = network(lambda: keras.layers.Dropout(next(rates)))
+    settings = [{"optimizer": "sgd"}, {"optimizer": "adam"}]
+    with pytest.raises(ValueError, match="a builder's models of one seed differ"):
+        training.sweep({"m": build}, TINY, settings, seeds=[1], updates=4)
 
 
 def test_a_layer_that_draws_the_same_for_every_seed_is_trained():
