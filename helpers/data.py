@@ -39,6 +39,7 @@ CLASS_NAMES = {
     ),
 }
 FORMATS = "JPEG, PNG, BMP, GIF"  # what Keras reads of a folder
+LARGEST = 4096  # pixels along a side: all images are held in memory
 EMBEDDED = ("mnist", "fashion_mnist")  # what `data/` holds; Keras downloads the rest
 
 
@@ -206,7 +207,7 @@ def load_folder(
     Parameters
     ----------
     folder : its sub-folders, in alphabetic order, are the classes
-    image_size : height and width to resize to, pixels
+    image_size : height and width to resize to, pixels, at most 4096
     share : of all images, for validation, and again for the test
 
     Returns
@@ -230,11 +231,11 @@ def load_folder(
     if not isinstance(share, Real) or not 0 < share < 0.5:
         raise ValueError(f"the share must lie between 0 and 0.5, not {share!r}")
     sides = tuple(image_size) if isinstance(image_size, list | tuple) else ()
-    whole = all(isinstance(side, Integral) and side > 0 for side in sides)
+    whole = all(isinstance(side, Integral) and 0 < side <= LARGEST for side in sides)
     if len(sides) != 2 or not whole:
         raise ValueError(
             "the image size must be height and width in whole pixels, as in (84, 84), "
-            f"not {image_size!r}"
+            f"at most {LARGEST}, not {image_size!r}"
         )
     if not folder.is_dir():
         raise FileNotFoundError(

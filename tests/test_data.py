@@ -757,7 +757,9 @@ def splits_of(dataset):
     return dataset.train, dataset.validation, dataset.test
 
 
-@pytest.mark.parametrize("size", [84, (84,), (84, 0), (84.0, 84), (84, "84"), None])
+@pytest.mark.parametrize(
+    "size", [84, (84,), (84, 0), (84.0, 84), (84, "84"), None, (8, 2**31)]
+)
 def test_a_wrong_size_is_not_blamed_on_the_pictures(photos, size):
     with pytest.raises(ValueError, match="image size must be height and width") as it:
         data.load_folder(photos, image_size=size)

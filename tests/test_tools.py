@@ -264,6 +264,15 @@ def test_pages_load_nothing(reported):
     assert any("mjx-container" in script.text for script in reported.soup("script"))
 
 
+def test_slides_are_no_page(tmp_path):
+    path = tmp_path / "talk.ipynb"
+    nbformat.write(new_notebook(cells=[new_markdown_cell("# Talk")]), path)
+    config = notebooks.ROOT / "tools" / "nbconvert_config.py"
+    command = ["jupyter", "nbconvert", "--config", config, "--to", "slides", path]
+    subprocess.run([sys.executable, "-m", *command], check=True, capture_output=True)
+    assert "Reveal.initialize" in (tmp_path / "talk.slides.html").read_text("utf-8")
+
+
 def test_page_is_accessible_and_linked(reported):
     soup = reported.soup
     assert soup.html["lang"] == "en"
@@ -433,6 +442,15 @@ def test_commands_outlive_a_move_of_the_folder(house):
     # Scripts begin with the path of the folder that they were installed in.
     said = dry_run(house, "lint", "unit", "notebooks", "lab", "report", "refresh")
     assert set(re.findall(r"\.venv/bin/(\S+)", said)) == {"python"}
+
+
+@MAKE
+@pytest.mark.parametrize(("user", "root"), [("0", True), ("1000", False)])
+def test_the_lab_opens_for_root_as_in_the_dev_container(house, monkeypatch, user, root):
+    (house / "id").write_text(f"#!/bin/sh\necho {user}\n")
+    (house / "id").chmod(0o755)
+    monkeypatch.setenv("PATH", str(house), prepend=os.pathsep)
+    assert ("--allow-root" in dry_run(house, "lab")) == root
 
 
 @MAKE

@@ -172,6 +172,7 @@ def adapt(context, html):
 
 c = get_config()  # type: ignore[name-defined]  # noqa: F821 (nbconvert provides it)
 c.HTMLExporter.template_name = "offline"
+c.SlidesExporter.template_name = "reveal"  # slides are HTML too, of their own kind
 c.HTMLExporter.extra_template_basedirs = [
     str(Path(__file__).resolve().parent / "templates")
 ]
