@@ -83,7 +83,8 @@ def recipe(choice: Choice, learning_rate: float | None = None) -> Recipe:
             )
         optimizer.learning_rate = learning_rate
     # In a tuple a name is no text that shows all: `"muon"` does not.
-    return Recipe(make, rate_of(optimizer), _kind(optimizer) or (choice,))
+    itself = choice if isinstance(choice, str) else id(choice)  # it may have no hash
+    return Recipe(make, rate_of(optimizer), _kind(optimizer) or (itself,))
 
 
 def copy(optimizer: Optimizer) -> Optimizer:

@@ -2,7 +2,7 @@
 
 import random
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import keras
@@ -183,6 +183,25 @@ def test_a_function_whose_optimizer_hides_something_shares_no_program():
         alone = training.train({"m": network()}, TINY, **setting, **common)
         chosen = swept[swept["optimizer"] == setting["optimizer"]]
         assert list(chosen["test_loss"]) == list(alone["test_loss"])
+    assert swept["test_loss"].nunique() == 2
+
+
+@dataclass
+class Maker:
+    """Makes an optimizer, and has no hash."""
+
+    weight_decay: float
+
+    def __call__(self):
+        optimizer = keras.optimizers.AdamW(0.05, weight_decay=self.weight_decay)
+        optimizer.exclude_from_weight_decay(var_names=["beta", "bias"])
+        return optimizer
+
+
+def test_what_makes_an_optimizer_needs_no_hash():
+    settings = [{"optimizer": Maker(decay)} for decay in (0.5, 0.0)]
+    common = {"seeds": [SEED], "updates": 4, "batch_size": BATCH}
+    swept = training.sweep({"m": network()}, TINY, settings, **common)
     assert swept["test_loss"].nunique() == 2
 
 
