@@ -92,7 +92,8 @@ oldest: $(OLDEST_READY) ## Test the helpers on the oldest versions that are allo
 	  $$(grep -L '^from tools\|^from assignment' tests/test_*.py)
 
 lab: $(READY) ## Open the notebooks in JupyterLab
-	$(BIN)/python -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
+	@# It wants a home to write to, which a container's user may not have.
+	test -w "$$HOME" || export HOME="$$(mktemp -d)"; $(BIN)/python -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
 
 refresh: $(READY) ## Re-execute notebooks in place (NOTEBOOKS="notebooks/03_….ipynb", else all)
 	$(BIN)/python -m tools.refresh $(NOTEBOOKS)

@@ -31,7 +31,8 @@ def pytest_configure(config):
     if not (getattr(option, "nbval", False) or getattr(option, "nbval_lax", False)):
         return
     if config.args_source is config.ArgsSource.TESTPATHS:  # nothing was named
-        config.args = [str(ROOT / "notebooks")]
+        # Not the whole path: pytest takes no [ ] there, and a folder may have them.
+        config.args = [os.path.relpath(ROOT / "notebooks")]
     option.nbval_current_env = option.nbval_kernel_name is None
     if option.nbval_sanitize_with is None:
         option.nbval_sanitize_with = str(ROOT / "sanitize.cfg")

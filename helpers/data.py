@@ -106,7 +106,9 @@ class Dataset:
         """Return the same data set with the images of every split changed.
 
         `change` is given the images of a split, float32 (n, height, width[, 3]), and
-        returns as many, as an array or a tensor; a Keras layer will do.
+        returns as many, as an array or a tensor; a Keras layer will do. For layers of
+        `keras.layers` that change pictures, such as `RandomFlip`, grey images get an
+        axis of channels, and lose it again: Keras takes three axes for one picture.
 
         Raises
         ------
@@ -124,7 +126,8 @@ def _changed(
     change: Callable[[np.ndarray], np.ndarray], images: np.ndarray
 ) -> np.ndarray:
     """Return the images that a function makes of images; refuse anything else."""
-    changed = change(images)
+    grey = images.ndim == 3 and _is_for_pictures(change)
+    changed = change(images[..., np.newaxis] if grey else images)
     try:
         made = np.asarray(changed)
     except ValueError:  # of several shapes
@@ -135,7 +138,14 @@ def _changed(
             f"the change returned {what} for images of shape {images.shape}: let it "
             "end in `return`, with an array of as many images"
         )
-    return made
+    return made[..., 0] if grey and made.shape[3:] == (1,) else made
+
+
+def _is_for_pictures(change: Callable) -> bool:
+    """Whether it is, or holds, a Keras layer that takes three axes for one picture."""
+    parts = [change, *getattr(change, "layers", ())]
+    kinds = {kind.__name__ for part in parts for kind in type(part).__mro__}
+    return "BaseImagePreprocessingLayer" in kinds
 
 
 def load(

@@ -7,7 +7,7 @@ attributes have set since. Whoever copies must know what was left behind.
 import inspect
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
@@ -128,6 +128,23 @@ def contents(optimizer: Optimizer) -> Iterator[Any]:
             yield from contents(value)
         else:
             yield value
+
+
+def state(optimizer: Optimizer, weights: Sequence[keras.Variable]) -> list:
+    """Return all variables that it may change beside the weights, shown or not.
+
+    As those of an optimizer or a generator that it holds; of `Nadam` in a
+    `LossScaleOptimizer` Keras itself shows one too few.
+    """
+    found = list(optimizer.variables)
+    known = set(map(id, [*found, *weights]))
+    for part in contents(optimizer):
+        if isinstance(part, keras.random.SeedGenerator):
+            part = part.state
+        if isinstance(part, VARIABLE) and id(part) not in known:
+            known.add(id(part))
+            found.append(part)
+    return found
 
 
 def is_keras(thing: Any) -> bool:

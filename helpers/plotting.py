@@ -3,6 +3,7 @@
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
+from itertools import cycle, islice
 from typing import Any, cast
 
 import matplotlib.pyplot as plt
@@ -112,8 +113,8 @@ def points(
     models = _models(frame, colours)
     sns.pointplot(
         frame, x=x, y=y, hue="model", hue_order=models, palette=dict(colours),
-        dodge=0.18 * len(models), linestyles="none", capsize=0.15,
-        markers=["o", "s", "D", "^"][: len(models)],
+        dodge=0.18 * len(models) if len(models) > 1 else False, linestyles="none",
+        markers=[*islice(cycle("osD^"), len(models))], capsize=0.15,
         errorbar=t_interval, err_kws={"linewidth": 1.5}, ax=axis,
     )  # fmt: skip
     sns.move_legend(axis, "best", title=None)
@@ -150,8 +151,10 @@ def confusions(tables: Mapping[str, np.ndarray], class_names: Sequence[str]) -> 
         for name, table in tables.items()
     }
     highest = max(table.max() for table in wrong.values())
-    figure, axes = plt.subplots(1, len(tables), figsize=(11, 5.6), sharey=True)
-    for axis, (name, table) in zip(axes, wrong.items(), strict=True):
+    figure, axes = plt.subplots(
+        1, len(tables), figsize=(11, 5.6), sharey=True, squeeze=False
+    )
+    for axis, (name, table) in zip(axes.flat, wrong.items(), strict=True):
         sns.heatmap(
             table, mask=np.eye(len(table), dtype=bool), vmin=0, vmax=highest,
             cmap="Blues", annot=True, fmt=".0f", annot_kws={"size": 9}, square=True,
@@ -161,7 +164,7 @@ def confusions(tables: Mapping[str, np.ndarray], class_names: Sequence[str]) -> 
         axis.set(title=name, xlabel="predicted class")
         axis.tick_params(left=False, bottom=False)
         axis.grid(False)
-    axes[0].set_ylabel("true class")
+    axes[0, 0].set_ylabel("true class")
     return figure
 
 

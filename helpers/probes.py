@@ -18,7 +18,14 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from helpers.models import hidden, layers_of, operations_of, settings_of, takes
+from helpers.models import (
+    VARIABLE,
+    hidden,
+    layers_of,
+    operations_of,
+    settings_of,
+    takes,
+)
 
 ACTIVATIONS = (
     keras.layers.Activation,
@@ -55,13 +62,14 @@ def reestimate(model: keras.Model, images: np.ndarray, *, dropout: bool = True) 
     ------
     ValueError
         If there is no image; if a layer renormalizes: in training it passes on what
-        its old averages make of a batch, which inference never does; or if a recurrent
-        layer normalizes in its loop.
+        its old averages make of a batch, which inference never does; or if a layer
+        normalizes in a loop that is compiled, as in a recurrent layer. Of one that is
+        not, but of `keras.ops.map`, the first step counts twice, as Keras calls it.
     """
     _check(model, images, None)
     norms = _averaged(model)
     statistics = {id(variable) for norm in norms for variable in norm.variables}
-    before = [(variable, variable.numpy()) for variable in model.variables]
+    before = _held(model)
     others = [  # dropout counts what it draws, spectral normalization changes kernels
         (variable, value)
         for variable, value in before
@@ -69,9 +77,15 @@ def reestimate(model: keras.Model, images: np.ndarray, *, dropout: bool = True) 
     ]
     try:
         with _alone, ExitStack() as stack:
+            looped: list[str] = []
             for norm in norms:
-                stack.enter_context(_averaging(norm))
+                stack.enter_context(_averaging(norm, looped))
             model(images, training=dropout)
+            if looped:
+                raise ValueError(
+                    f"{looped[0]} is called in a loop that is compiled, as of "
+                    "vectorized_map: call it on all steps at once instead"
+                )
     except BaseException:  # Ctrl-C too: no layer keeps half of an average
         others = before
         raise
@@ -118,6 +132,17 @@ def _check(model: keras.Model, images: np.ndarray, labels: np.ndarray | None) ->
         raise ValueError(problem)
     if not model.built:
         raise ValueError(f"{model.name} has no weights yet: call it on images first")
+    if len(getattr(model, "inputs", None) or [model]) > 1:
+        raise ValueError(
+            f"{model.name} takes several inputs, and a probe gives one: let a model of "
+            "one input call it"
+        )
+    for layer in layers_of(model):
+        if getattr(layer, "_remat_mode", None):  # TensorFlow would give zeros
+            raise ValueError(
+                f"{layer.name} computes its outputs twice, whose gradients cannot be "
+                "had here: build it outside of a keras.RematScope"
+            )
     if not takes(model, images):
         raise ValueError(
             f"the model takes images of shape {model.input_shape}, not "
@@ -129,19 +154,26 @@ def _check(model: keras.Model, images: np.ndarray, labels: np.ndarray | None) ->
     if isinstance(getattr(model, "output", None), dict):  # of one it is as of a tensor
         shape = {name: output.shape for name, output in model.output.items()}
     if shape is None or any(not layer.built for layer in layers_of(model)):
-        shape = _shape_of_a_call(model, images[:1])
+        shape = _shape_of_a_call(model, images)
     if labels is not None:
         _check_labels(shape, len(images), np.asarray(labels))
 
 
 def _shape_of_a_call(model: keras.Model, images: np.ndarray) -> Any:
     """Return the shape of what a model returns; it has all its weights then."""
-    before = [(variable, variable.numpy()) for variable in model.variables]
+    before = _held(model)
     returned = model(images, training=False)
     shape = keras.tree.map_structure(lambda tensor: tuple(tensor.shape), returned)
     for variable, value in before:
         variable.assign(value)
     return shape
+
+
+def _held(model: keras.Model) -> list[tuple[keras.Variable, np.ndarray]]:
+    """Return all that a call may change: variables, metrics, states, and values."""
+    states = [getattr(layer, "states", None) for layer in layers_of(model)]
+    parts = keras.tree.flatten([model.variables, model.metrics_variables, states])
+    return [(part, part.numpy()) for part in parts if isinstance(part, VARIABLE)]
 
 
 def _check_labels(shape: Any, n_images: int, labels: np.ndarray) -> None:
@@ -169,8 +201,13 @@ def _check_labels(shape: Any, n_images: int, labels: np.ndarray) -> None:
 
 
 @contextmanager
-def _averaging(norm: keras.layers.BatchNormalization) -> Iterator[None]:
-    """Let a layer train, and keep the plain average over its calls: often only one."""
+def _averaging(
+    norm: keras.layers.BatchNormalization, looped: list[str]
+) -> Iterator[None]:
+    """Let a layer train, and keep the plain average over its calls: often only one.
+
+    Its name is added to `looped` if a graph, and not Python, calls it.
+    """
     call, momentum, calls = norm.call, norm.momentum, 0
     frozen = not norm.trainable
     named = inspect.signature(call).parameters.values()
@@ -179,6 +216,8 @@ def _averaging(norm: keras.layers.BatchNormalization) -> Iterator[None]:
 
     def counted(*args, **kwargs):
         nonlocal calls
+        if not tf.executing_eagerly():
+            looped.append(norm.name)
         calls += 1
         norm.momentum = 1 - 1 / calls
         if calls == 1:  # nothing is left of what is no number, either
@@ -315,7 +354,8 @@ def activation_inputs(model: keras.Model, images: np.ndarray) -> np.ndarray:
     The activation may be a layer, stand in a layer, as in ``Dense(8, "relu")``, or be
     written as ``keras.ops.relu(x)`` in a functional model. One that a class calls by
     itself, a ``Lambda``, or a ``Softmax`` layer, of which attention is made, is not
-    seen; one that is last and stands in a ``TimeDistributed`` is refused.
+    seen; one that is last and stands in a ``TimeDistributed`` or in another loop is
+    refused, but in `keras.ops.vectorized_map`, of which the first step is taken.
 
     Returns
     -------
@@ -464,12 +504,12 @@ def _inputs(model: keras.Model, settings: tuple) -> Callable:
         if not hidden:  # TensorFlow would add its trace to an error raised here
             return "the model has no hidden activation: there are no inputs", logits
         last, found = hidden[-1]
-        if any(last is part for part in stepwise):
+        if found is None or any(last is part for part in stepwise):
             return (
-                "the last hidden activation is computed step by step, in a "
+                "the last hidden activation is computed step by step, in a loop, a "
                 "TimeDistributed or a recurrent cell: let one come after it, or call "
                 "its layer on all steps at once"
-            ), found
+            ), logits
         return "", found
 
     return inputs
@@ -486,7 +526,7 @@ def _steps_of(part: keras.Operation) -> list[keras.Operation]:
 
 def _is_activation(part: keras.Operation) -> bool:
     """Whether an operation that is no layer is one of `keras.activations`."""
-    names = {name.replace("_", "") for name in dir(keras.activations)}
+    names = {name.replace("_", "") for name in dir(keras.activations)} | {"exp"}
     return not isinstance(part, keras.Layer) and type(part).__name__.lower() in names
 
 
@@ -499,8 +539,9 @@ def _watched(part: keras.Operation, name: str, seen: list[tuple]) -> Iterator[No
     def watched(*args, **kwargs):
         outputs = function(*args, **kwargs)
         inputs, *_ = [*args, *kwargs.values()]
-        if inputs.graph is graph:  # and not in the loop of a recurrent layer
-            seen.append((part, inputs, outputs))
+        # In a loop or a condition it has a graph of its own, whose values end with it.
+        whole = inputs.graph is graph
+        seen.append((part, inputs if whole else None, outputs if whole else None))
         return outputs
 
     setattr(part, name, watched)

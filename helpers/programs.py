@@ -146,7 +146,13 @@ def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
     mine = _open(whole), settings_of(model)
     if known is None or (known.spec, known.settings) != mine:
         known = Inference(model, _open(whole))
-    logits = tf.concat([known.logits(piece) for piece in _pieces(whole)], 0)
+    pieces = [keras.tree.flatten(known.logits(piece)) for piece in _pieces(whole)]
+    if len(pieces[0]) != 1:
+        raise ValueError(
+            f"the model {model.name} returns {len(pieces[0])} tensors, not one: take a "
+            "model that returns its logits alone"
+        )
+    logits = tf.concat(sum(pieces, []), 0)
     return logits.numpy().astype(np.float32, copy=False)
 
 
@@ -284,6 +290,9 @@ class Network:
             model.build((None, *self.train.images.shape[1:]))
         elif not model.built:  # a true call might move its generators and counters
             _traced(model, self.train.images)
+        if not all(layer.built for layer in layers_of(model)):  # as a PReLU in a Dense
+            with suppress(Exception), keras.StatelessScope():
+                model(self.train.images[:2], training=False)
         shape = getattr(model, "input_shape", None)
         if isinstance(shape, tuple) and shape[:1] not in ((), (None,)):
             raise ValueError(
@@ -350,19 +359,21 @@ class Program:
         for variable in model.trainable_variables:
             variable.assign(tf.fill(variable.shape, tf.cast(np.nan, variable.dtype)))
         self.optimizer = self._new_optimizer()
-        self.optimizer_start = _values(self.optimizer.variables)
+        self.optimizer_state = self._state_of(self.optimizer)
+        self.optimizer_start = _values(self.optimizer_state)
         self.copies_weights = any(map(_holds_nan, self.optimizer_start))
-        known = {id(v) for v in [*model.trainable_variables, *self.optimizer.variables]}
+        known = {id(v) for v in [*model.trainable_variables, *self.optimizer_state]}
+        numbers = tf.Tensor | tf.Variable | np.ndarray | float  # NumPy's among them
         for part in optimizers.contents(self.optimizer):
             if (
-                tf.is_tensor(part)
+                isinstance(part, numbers)
                 and id(part) not in known
-                and _holds_nan(part.numpy())
+                and _holds_nan(np.asarray(part))
             ):
                 raise ValueError(
                     f"the optimizer {type(self.optimizer).__name__} keeps copies of "
-                    "weights that are not its variables: let it make them by "
-                    "add_variable_from_reference"
+                    "weights, or numbers made of them, that are not its variables: let "
+                    "it make them by add_variable_from_reference"
                 )
         finalizes = optimizers.finalizes(self.optimizer)
         self.finals = model.trainable_variables if finalizes else []
@@ -375,6 +386,9 @@ class Program:
         self.compiled: set[tuple[int, int, int]] = set()
         self.refusal: str | None = None
         self.inference = _inferences[model] = Inference(model, kind.images)
+
+    def _state_of(self, optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
+        return optimizers.state(optimizer, self.model.trainable_variables)
 
     def _new_optimizer(self) -> keras.optimizers.Optimizer:
         optimizer = self.make()
@@ -466,7 +480,7 @@ class Program:
         images, labels = train.images[:2], train.labels[:2]
         self.restart(self.start, None)
         self._update(images, labels)
-        ends = _values([*self.variables, *self.optimizer.variables])
+        ends = _values([*self.variables, *self.optimizer_state])
         return [*ends, np.asarray(self.model(images, training=False))]
 
     def _other_culprit(self) -> str:
@@ -487,8 +501,8 @@ class Program:
         """Set weights and optimizer to what a newly built model would start with."""
         _assign(self.variables, start)
         if self.copies_weights:
-            self.optimizer_start = _values(self._new_optimizer().variables)
-        _assign(self.optimizer.variables, self.optimizer_start)
+            self.optimizer_start = _values(self._state_of(self._new_optimizer()))
+        _assign(self.optimizer_state, self.optimizer_start)
         if rate is not None:
             self.optimizer.learning_rate = rate
 
@@ -561,11 +575,9 @@ class Program:
     def _check(self, before: list) -> None:
         """Refuse the update that is being traced if it could not be trained truly."""
         bodies = _bodies()
-        known = [*self.variables, *self.optimizer.variables]
+        known = [*self.variables, *self.optimizer_state]
         nodes = sum(bodies, [])
-        self.refusal = (
-            _within(self.optimizer) or _refusal(self.model, known, nodes) or _sharing()
-        )
+        self.refusal = _refusal(self.model, known, nodes) or _sharing()
         calls_python = any("PyFunc" in node.op for node in nodes)
         changed = _python_side(self._parts()) != before
         if self.refusal is None and (changed or calls_python):
@@ -702,6 +714,9 @@ def _describe(model: keras.Model) -> tuple[str | None, str | object]:
         parts = [operation, *(part for part in [*held, *given] if callable(part))]
         if any(map(_is_constant, held)) or not all(map(is_keras, parts)):
             return nothing
+    rules = [(v.regularizer, v.constraint) for v in model.trainable_variables]
+    if not all(rule is None or is_keras(rule) for pair in rules for rule in pair):
+        return nothing
     try:
         config = keras.saving.serialize_keras_object(model)
         policy = model.dtype_policy.name, keras.config.epsilon(), keras.config.floatx()
@@ -716,7 +731,7 @@ def _describe(model: keras.Model) -> tuple[str | None, str | object]:
                 keras.saving.serialize_keras_object(variable.regularizer),
                 keras.saving.serialize_keras_object(variable.constraint),
             )
-            for variable in model.variables
+            for variable in _state(model)
         ]
         set_ = [_numbers(operation) for operation in operations]
         full, bare = (
@@ -895,25 +910,6 @@ def _drawing(model: keras.Model, images: tf.Tensor) -> str | None:
     with suppress(Exception):  # of the model's own code: it is said where it is trained
         tf.function(call, autograph=False).get_concrete_function(images)
     return found[-1]
-
-
-def _within(optimizer: keras.optimizers.Optimizer) -> str | None:
-    """Name what an optimizer holds whose variables it does not show."""
-    known = {id(variable.value.handle) for variable in optimizer.variables}
-    changed = {id(handle) for handle, _ in _changes()} - known
-    for part in optimizers.contents(optimizer):
-        own = getattr(part, "variables", [])
-        if isinstance(part, keras.random.SeedGenerator):
-            own = [part.state]
-        elif not isinstance(part, keras.optimizers.Optimizer):
-            continue
-        if any(id(variable.value.handle) in changed for variable in own):
-            return (
-                f"the optimizer {type(optimizer).__name__} holds "
-                f"{type(part).__name__} and does not show its variables, so that no "
-                "run could start afresh: let the property `variables` return them too"
-            )
-    return None
 
 
 def _sharing() -> str | None:

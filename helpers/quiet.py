@@ -80,6 +80,11 @@ _check_flags()
 try:
     _start_tensorflow_quietly()  # it imports Keras, which reads its file
     _set_keras_as_it_comes()
+except ModuleNotFoundError as error:
+    raise ImportError(
+        f"{error.name} is not installed for {sys.executable}: choose the kernel of "
+        ".venv, or install requirements.txt there by pip, then restart"
+    ) from error
 except (AssertionError, AttributeError, OSError, TypeError, ValueError) as error:
     said = f"{type(error).__name__}: {error}".splitlines()[0]
     raise ImportError(

@@ -62,7 +62,17 @@ def own(
     if by not in worst:
         raise ValueError(f"settings are chosen by {' or '.join(worst)}, not by {by!r}")
     keys = ["model", *(settings or ("learning_rate",))]
+    if not all(isinstance(key, str) for key in keys):
+        raise ValueError(
+            f"settings are names of columns, as in own(runs, 'learning_rate', "
+            f"'batch_size'), not {settings}"
+        )
     _check_columns(frame, *keys)
+    if any(frame[key].map(type).isin([list, dict]).any() for key in keys):
+        raise ValueError(
+            "a setting holds lists, which no run can be found by: give "
+            "tuples in their place"
+        )
     if frame[keys].isna().any(axis=None):
         raise ValueError(
             "a setting is missing in some runs, and cannot be told from the others: "

@@ -109,6 +109,17 @@ def test_settings_that_keras_cannot_read_are_named(tmp_path, wishes):
     assert "keras.json" in last
 
 
+def test_a_python_without_tensorflow_is_named():
+    code = "import sys; sys.modules['tensorflow'] = None; from helpers import quiet"
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
+    )
+    last = run.stderr.strip().splitlines()[-1]
+    said = f"ImportError: tensorflow is not installed for {sys.executable}: "
+    assert last.startswith(said)
+    assert "requirements.txt" in last
+
+
 def test_a_keras_that_is_too_old_is_named_and_no_setting_blamed(tmp_path):
     code = "import keras; keras.__version__ = '2.15.0'; from helpers import quiet"
     run = subprocess.run(

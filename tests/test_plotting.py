@@ -391,6 +391,17 @@ def test_points_are_means_with_the_intervals_of_the_verdicts():
             assert round(expected, 9) in heights
 
 
+@pytest.mark.parametrize("n", [1, 5])
+def test_points_may_be_of_one_model_or_of_many(n):
+    names, values = [*"abcde"[:n]] * 2, np.arange(2.0 * n)
+    frame = pd.DataFrame({"model": names, "place": "here", "accuracy": values})
+    _, axis = plt.subplots()
+    colours = dict.fromkeys(names, "black")
+    plotting.points(axis, frame, "place", "accuracy", colours=colours)
+    heights = {round(y, 6) for line in axis.lines for y in np.ravel(line.get_ydata())}
+    assert {round(y, 6) for y in frame.groupby("model")["accuracy"].mean()} <= heights
+
+
 def test_interval_reaches_from_low_to_high():
     values = pd.Series([1.0, 2.0, 4.0])
     _, axis = plt.subplots()
@@ -400,8 +411,10 @@ def test_interval_reaches_from_low_to_high():
     np.testing.assert_allclose(segment[:, 1], 0.5)
 
 
-def test_confusions_leave_the_diagonal_out_and_share_a_scale():
-    tables = {"a": np.array([[90, 1], [2, 80]]), "b": np.array([[9, 7], [0, 8]])}
+@pytest.mark.parametrize("names", ["ab", "b"])
+def test_confusions_leave_the_diagonal_out_and_share_a_scale(names):
+    both = {"a": np.array([[90, 1], [2, 80]]), "b": np.array([[9, 7], [0, 8]])}
+    tables = {name: both[name] for name in names}
     figure = plotting.confusions(tables, ["cat", "dog"])
     for axis, name in zip(figure.axes, tables, strict=True):
         assert axis.get_title(loc="left") == name or axis.get_title() == name

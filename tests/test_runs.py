@@ -160,3 +160,12 @@ def test_a_setting_that_some_runs_lack_is_refused():
     )
     with pytest.raises(ValueError, match="give every run a value of learning_rate"):
         runs.own(frame)
+
+
+def test_settings_are_named_by_texts_and_values_are_no_lists():
+    frame = pd.DataFrame({"model": "a", "seed": 1, "updates": 1, "width": [[8, 8]]})
+    frame = frame.assign(validation_accuracy=0.5, diverged=False)
+    with pytest.raises(ValueError, match=r"as in own\(runs, 'learning_rate', "):
+        runs.own(frame, ["width"])
+    with pytest.raises(ValueError, match="give tuples"):
+        runs.own(frame, "width")

@@ -454,6 +454,25 @@ def test_the_lab_opens_for_root_as_in_the_dev_container(house, monkeypatch, user
 
 
 @MAKE
+@pytest.mark.parametrize("home", ["nowhere", "home"])
+def test_the_lab_opens_where_there_is_no_home(house, home):
+    (house / "home").mkdir()
+    python = house / ".venv" / "bin" / "python"
+    python.unlink()
+    python.write_text('#!/bin/sh\ntest "$1" = -c || (cd "$HOME" && touch it && pwd)\n')
+    python.chmod(0o755)
+    ended = subprocess.run(
+        ["make", "-s", "lab"],
+        cwd=house,
+        env=os.environ | {"HOME": str(house / home)},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert (ended.stdout.strip() == str(house / "home")) == (home == "home")
+
+
+@MAKE
 def test_an_environment_whose_python_is_gone_is_made_anew(house):
     assert "-m venv" not in dry_run(house, "lab")
     (house / ".venv" / "bin" / "python").unlink()
