@@ -82,8 +82,8 @@ try:
     _set_keras_as_it_comes()
 except ModuleNotFoundError as error:
     raise ImportError(
-        f"{error.name} is not installed for {sys.executable}: choose the kernel of "
-        ".venv, or install requirements.txt there by pip, then restart"
+        f"{error.name} is not installed for {sys.executable}: choose a kernel that "
+        "has it, as that of .venv, or install it there by pip, then restart"
     ) from error
 except (AssertionError, AttributeError, OSError, TypeError, ValueError) as error:
     said = f"{type(error).__name__}: {error}".splitlines()[0]
