@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary, ref
 
 from helpers import quiet  # noqa: F401, I001  # isort: skip
@@ -86,8 +86,8 @@ class Inference:
 
     Attributes
     ----------
-    changes : positions of the model's variables that inference changes, as those of
-        recurrent dropout; ``None`` before the first image.
+    changes : by identity, the handles of variables that inference changes, as those
+        of recurrent dropout; ``None`` before the first image.
     """
 
     def __init__(self, model: keras.Model, images: tf.TensorSpec):
@@ -98,7 +98,7 @@ class Inference:
 
         def logits(images):
             found = there()(images, training=False)
-            self._note_changes(there())
+            self._note_changes()
             return found
 
         self.logits = tf.function(
@@ -106,14 +106,10 @@ class Inference:
         )
 
     @tf.autograph.experimental.do_not_convert
-    def _note_changes(self, model: keras.Model) -> None:
-        handles = {id(handle) for handle, _ in _changes()}
-        positions = {
-            position
-            for position, variable in enumerate(_state(model))
-            if id(variable.value.handle) in handles
+    def _note_changes(self) -> None:
+        self.changes = (self.changes or set()) | {
+            id(handle) for handle, _ in _changes()
         }
-        self.changes = (self.changes or set()) | positions
 
 
 def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
@@ -156,6 +152,32 @@ def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
     return logits.numpy().astype(np.float32, copy=False)
 
 
+class Born(NamedTuple):
+    """A model as its builder left it, whatever somebody sets in it later.
+
+    Attributes
+    ----------
+    variables : of it, and of metrics that its layers hold.
+    trainable : its layers, and whether each was to be trained.
+    """
+
+    model: keras.Model
+    variables: list[keras.Variable]
+    trainable: list[tuple[keras.Layer, bool]]
+
+    @classmethod
+    def of(cls, model: keras.Model) -> "Born":
+        """Write down what a new model is like."""
+        layers = [(layer, layer.trainable) for layer in layers_of(model)]
+        return cls(model, _state(model), layers)
+
+    def restore(self) -> None:
+        """Let train what is to be trained, and nothing else."""
+        for layer, trainable in self.trainable:
+            if layer.trainable != trainable:
+                layer.trainable = trainable
+
+
 class Network:
     """What a builder builds: models, and the weights that seeds start from.
 
@@ -173,8 +195,8 @@ class Network:
         self.build, self.train = build, train
         self.starts: dict[int, Weights] = {}
         self._architectures: dict[int, str | object] = {}
-        self._models: dict[int, keras.Model] = {}  # of seeds that train their own
-        self._latest: tuple[int, keras.Model] | None = None
+        self._models: dict[int, Born] = {}  # of seeds that train their own
+        self._latest: tuple[int, Born] | None = None
         self._builds, self._known = 0, False
         self._layers: str | None = None
         model = self._build(seed)
@@ -217,9 +239,9 @@ class Network:
     def _keep(self, seed: int, model: keras.Model) -> str | None:
         layers, self._architectures[seed] = _describe(model)
         self.starts[seed] = _values(_state(model))
-        self._latest = seed, model
+        self._latest = seed, Born.of(model)
         if layers is None:
-            self._models[seed] = model
+            self._models[seed] = self._latest[1]
         return layers
 
     def architecture(self, seed: int) -> str | object:
@@ -231,14 +253,14 @@ class Network:
         if self._builds == 1 and not self._known:
             self._build(0)
 
-    def model(self, seed: int) -> keras.Model:
+    def model(self, seed: int) -> Born:
         """Return a model for a program: the seed's own, or one of equal parts."""
         self.check()  # before a program changes what may be somebody's weights
         if seed in self._models:
             return self._models[seed]
         if self._latest is not None and self._latest[0] == seed:
-            model, self._latest = self._latest[1], None
-            return model
+            born, self._latest = self._latest[1], None
+            return born
         model = self._build(seed)
         if _describe(model)[1] != self._architectures[seed]:
             raise ValueError(
@@ -246,7 +268,7 @@ class Network:
                 "that keras.utils.set_random_seed sets, or make one of its own in each "
                 "call, as np.random.default_rng(0)"
             )
-        return model
+        return Born.of(model)
 
     def _build(self, seed: int) -> keras.Model:
         with _alone:  # or another thread's seed would come between
@@ -345,16 +367,19 @@ class Program:
     def __init__(
         self,
         kind: Kind,
-        model: keras.Model,
+        born: Born,
         make: Callable[[], keras.optimizers.Optimizer],
         start: Weights,
     ):
+        born.restore()
+        model, self.variables = born.model, born.variables
         if not model.trainable_variables:
             raise ValueError(
                 f"the model {model.name} has no weight to train: unfreeze a layer, by "
                 "`trainable = True`, or give it one that has weights"
             )
         self.kind, self.model, self.make, self.start = kind, model, make, start
+        self.born = born
         # An optimizer that copies weights when it is built copies these, and shows it.
         for variable in model.trainable_variables:
             variable.assign(tf.fill(variable.shape, tf.cast(np.nan, variable.dtype)))
@@ -377,7 +402,6 @@ class Program:
                 )
         finalizes = optimizers.finalizes(self.optimizer)
         self.finals = model.trainable_variables if finalizes else []
-        self.variables = _state(model)
         self.loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         # XLA's convolutions lose their threads inside a loop: there each update is a
         # program of its own, which was measured to be many times faster.
@@ -499,6 +523,7 @@ class Program:
 
     def restart(self, start: Weights, rate: float | None) -> None:
         """Set weights and optimizer to what a newly built model would start with."""
+        self.born.restore()
         _assign(self.variables, start)
         if self.copies_weights:
             self.optimizer_start = _values(self._state_of(self._new_optimizer()))
@@ -516,7 +541,8 @@ class Program:
         """Measure the model as if training ended here, and go on as if it had not."""
         changing = self.variables
         if not probed and self.inference.changes is not None:  # often none: it is quick
-            state = [self.variables[position] for position in self.inference.changes]
+            changes = self.inference.changes
+            state = [v for v in self.variables if id(v.value.handle) in changes]
             changing = [*state, *self.finals]
         before = [variable.numpy() for variable in changing]
         self.finish()
@@ -664,8 +690,12 @@ def take(network: Network, seed: int, recipe: Recipe, decays: bool) -> Program:
 
 
 def give_back(program: Program) -> None:
-    """Keep a program for the next network that can use it."""
-    if program.kind.is_public:
+    """Keep a program for the next network that can use it.
+
+    But not if others have a part of its model: the next one's weights would be theirs.
+    """
+    shared = any(id(variable) in _shared for variable in program.variables)
+    if program.kind.is_public and not shared:
         with _alone:
             idle_programs[program] = None
 

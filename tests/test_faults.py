@@ -854,6 +854,52 @@ def test_what_is_predicted_is_a_model_and_its_images():
             training.predict(model, given)
 
 
+def test_a_frozen_base_is_never_overwritten_by_anothers_weights():
+    def extractor(seed):
+        keras.utils.set_random_seed(seed)
+        ends = [keras.layers.Flatten(), keras.layers.Dense(8, activation="relu")]
+        base = keras.Sequential([keras.Input((4, 4)), *ends])
+        base.trainable = False
+        return base
+
+    def head_on(base):
+        return lambda: keras.Sequential(
+            [keras.Input((4, 4)), base, keras.layers.Dense(4)]
+        )
+
+    first, second = extractor(1), extractor(2)
+    before = first.get_weights()
+    found = last_loss(head_on(first))
+    last_loss(head_on(second))
+    for mine, other in zip(first.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(mine, other)
+    assert last_loss(head_on(first)) == found
+
+
+def measured(model):
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.evaluate(IMAGES, LABELS, verbose=0)
+
+
+def frozen_after(model):
+    model.trainable = False
+
+
+@pytest.mark.parametrize("use", [measured, frozen_after])
+@pytest.mark.parametrize("layers", [(), (Same,)])
+def test_what_is_done_with_a_trained_model_changes_no_later_run(layers, use):
+    grid = [{"optimizer": "sgd"}, {"optimizer": "adam"}]
+    common = {"seeds": [1], "updates": 4, "batch_size": 16}
+    swept = training.sweep(
+        {"m": network(*layers)}, TINY, grid, at_end=lambda *run: use(run[2]), **common
+    )
+    for setting in grid:
+        programs.clear()
+        alone = training.train({"m": network(*layers)}, TINY, **setting, **common)
+        chosen = swept[swept["optimizer"] == setting["optimizer"]]
+        assert list(chosen["test_loss"]) == list(alone["test_loss"])
+
+
 # --- probes --------------------------------------------------------------------------
 
 
