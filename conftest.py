@@ -30,11 +30,16 @@ def pytest_configure(config):
         config.add_cleanup(stack.close)
     if not (getattr(option, "nbval", False) or getattr(option, "nbval_lax", False)):
         return
+    if hasattr(config, "workerinput") and "BN_PLOTS" not in os.environ:
+        # Found by the workers alone, who would share out cells and write into plots/.
+        pytest.exit(f"name what is to be run: pytest --nbval {ROOT}/notebooks", 4)
     if config.args_source is config.ArgsSource.TESTPATHS:  # nothing was named
         # Not the whole path: pytest takes no [ ] there, and a folder may have them.
         config.args = [os.path.relpath(ROOT / "notebooks")]
-    option.nbval_current_env = option.nbval_kernel_name is None
-    if option.nbval_sanitize_with is None:
+    # Both options have an older name, too.
+    if not option.current_env:
+        option.nbval_current_env = option.nbval_kernel_name is None
+    if (option.nbval_sanitize_with or option.sanitize_with) is None:
         option.nbval_sanitize_with = str(ROOT / "sanitize.cfg")
     if getattr(option, "dist", "no") in ("load", "loadgroup", "worksteal"):
         option.dist = "loadfile"  # a cell needs those before it

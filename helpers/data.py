@@ -17,10 +17,11 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.utils import resample
@@ -126,8 +127,21 @@ def _changed(
     change: Callable[[np.ndarray], np.ndarray], images: np.ndarray
 ) -> np.ndarray:
     """Return the images that a function makes of images; refuse anything else."""
-    grey = images.ndim == 3 and _is_for_pictures(change)
-    changed = change(images[..., np.newaxis] if grey else images)
+    changed, grey = None, images.ndim == 3 and _is_for_pictures(change)
+    if grey:
+        with suppress(Exception):  # it may add the axis itself
+            changed = change(images[..., np.newaxis])
+    if changed is None and grey:
+        with suppress(Exception):
+            changed = change(images)
+        if changed is None:
+            raise ValueError(
+                "the layer does not take grey images, with an axis of channels or "
+                "without: give a function, as lambda images: layer(images[..., None])"
+            )
+        grey = False
+    elif changed is None:
+        changed = change(images)
     try:
         made = np.asarray(changed)
     except ValueError:  # of several shapes
@@ -143,9 +157,14 @@ def _changed(
 
 def _is_for_pictures(change: Callable) -> bool:
     """Whether it is, or holds, a Keras layer that takes three axes for one picture."""
-    parts = [change, *getattr(change, "layers", ())]
-    kinds = {kind.__name__ for part in parts for kind in type(part).__mro__}
-    return "BaseImagePreprocessingLayer" in kinds
+    layer: Any = getattr(change, "func", change)  # of a partial function
+    layer = getattr(layer, "__self__", layer)  # of a method
+    every = getattr(layer, "_flatten_layers", None)
+    if every is None:  # no layer
+        return False
+    kinds = {kind.__name__ for part in every() for kind in type(part).__mro__}
+    takes_four = getattr(layer.input_spec, "ndim", None) == 4  # as pooling does
+    return "BaseImagePreprocessingLayer" in kinds or takes_four
 
 
 def load(

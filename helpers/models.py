@@ -66,7 +66,7 @@ def mlp(
         If a normalization is unknown, or the order does not name the three.
     """
     _check(normalization, input_normalization)
-    _check_counts(widths=widths)
+    widths = _counts(widths=widths)
     after = _after_dense(order, normalization, momentum, activation, dropout)
     # Keras draws an initializer's seed when the initializer is made. Making all of
     # them first keeps the kernels the same whichever layers stand between them.
@@ -114,7 +114,7 @@ def convnet(
         If the normalization is unknown.
     """
     _check(normalization)
-    _check_counts(filters=filters)
+    filters = _counts(filters=filters)
     kernels = [keras.initializers.HeNormal() for _ in filters]  # as in `mlp`
     output_kernel = keras.initializers.GlorotUniform()
     layers = [
@@ -186,7 +186,7 @@ def resnet(
         If the normalization or the stem is unknown.
     """
     _check(normalization)
-    _check_counts(blocks=blocks)
+    blocks = _counts(blocks=blocks)
     stems = {"imagenet": (7, 2), "cifar": (3, 1)}
     if stem not in stems:
         raise ValueError(f"unknown stem {stem!r}: choose 'imagenet' or 'cifar'")
@@ -329,7 +329,7 @@ def _is_own(name: str, part: keras.Operation) -> bool:
     return type(part).__module__.split(".")[0] != "keras" and name not in KEPT_BY_KERAS
 
 
-def _plain(value: Any, depth: int = 3) -> Any:
+def _plain(value: Any, depth: int = 8) -> Any:
     """Return what is set by assigning, in a form that can be compared and hashed."""
     within = partial(_plain, depth=depth - 1)
     if isinstance(value, bool | int | float | complex | str | bytes | np.generic):
@@ -362,16 +362,29 @@ def _plain(value: Any, depth: int = 3) -> Any:
 def hidden(model: keras.Model) -> str | None:
     """Say which layer hides what is in it in a tf.function, if one does."""
     for layer in layers_of(model):
-        own = [kind for kind in type(layer).__mro__ if not _is_of_keras(kind)]
-        names = {name for kind in own for name in vars(kind)}
-        for name in sorted(names | {"call"}):
-            if hasattr(getattr(layer, name, None), "get_concrete_function"):
+        for name in sorted(_called(layer)):
+            found = inspect.getattr_static(layer, name, None)
+            if hasattr(found, "get_concrete_function"):
                 return (
                     f"the {name} of {layer.name} is a tf.function, which hides what is "
                     "in it: take the decorator away; training is compiled without it, "
                     "too"
                 )
     return None
+
+
+def _called(layer: keras.Layer) -> set[str]:
+    """Return the names of attributes that a layer's call may call, and theirs."""
+    waiting, names = ["call"], set()
+    while waiting:
+        name = waiting.pop()
+        function = inspect.getattr_static(layer, name, None)
+        function = getattr(function, "python_function", function)
+        code = getattr(inspect.unwrap(function), "__code__", None)
+        if name not in names and function is not None:
+            names.add(name)
+            waiting += code.co_names if code else ()
+    return names
 
 
 def _is_of_keras(kind: type) -> bool:
@@ -407,13 +420,14 @@ def _check(*normalizations: Normalization) -> None:
             raise ValueError(f"unknown normalization {kind!r}: choose None, {known}")
 
 
-def _check_counts(**counts: Sequence[int]) -> None:
-    for name, given in counts.items():
-        if not isinstance(given, Iterable):
-            raise ValueError(
-                f"{name} holds a number for each layer or stage, as ({given},), not "
-                f"{given!r}"
-            )
+def _counts(**counts: Iterable[int]) -> Sequence[int]:
+    ((name, given),) = counts.items()
+    if not isinstance(given, Iterable):
+        raise ValueError(
+            f"{name} holds a number for each layer or stage, as ({given},), not "
+            f"{given!r}"
+        )
+    return tuple(given)
 
 
 def _after_dense(

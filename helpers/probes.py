@@ -138,10 +138,11 @@ def _check(model: keras.Model, images: np.ndarray, labels: np.ndarray | None) ->
             "one input call it"
         )
     for layer in layers_of(model):
-        if getattr(layer, "_remat_mode", None):  # TensorFlow would give zeros
+        if _is_computed_twice(layer):  # TensorFlow would give zeros
             raise ValueError(
                 f"{layer.name} computes its outputs twice, whose gradients cannot be "
-                "had here: build it outside of a keras.RematScope"
+                "had here: build it outside of a keras.RematScope, and without "
+                "keras.remat"
             )
     if not takes(model, images):
         raise ValueError(
@@ -153,16 +154,26 @@ def _check(model: keras.Model, images: np.ndarray, labels: np.ndarray | None) ->
     shape = getattr(model, "output_shape", None)  # of a class there is none
     if isinstance(getattr(model, "output", None), dict):  # of one it is as of a tensor
         shape = {name: output.shape for name, output in model.output.items()}
+    shapes = [shape]
     if shape is None or any(not layer.built for layer in layers_of(model)):
-        shape = _shape_of_a_call(model, images)
-    if labels is not None:
+        # A layer, or an output, may be there in training alone.
+        shapes = [_shape_of_a_call(model, images, mode) for mode in (False, True)]
+    for shape in shapes if labels is not None else []:
         _check_labels(shape, len(images), np.asarray(labels))
 
 
-def _shape_of_a_call(model: keras.Model, images: np.ndarray) -> Any:
+def _is_computed_twice(layer: keras.Layer) -> bool:
+    """Whether it saves memory by `keras.remat` or `tf.recompute_grad`."""
+    inner = [getattr(value, "_f", None) for value in vars(layer).values()]
+    names = [getattr(function, "__qualname__", "") for function in inner]
+    by_function = any(name.startswith("recompute_grad") for name in names)
+    return bool(by_function or getattr(layer, "_remat_mode", None))
+
+
+def _shape_of_a_call(model: keras.Model, images: np.ndarray, training: bool) -> Any:
     """Return the shape of what a model returns; it has all its weights then."""
     before = _held(model)
-    returned = model(images, training=False)
+    returned = model(images, training=training)
     shape = keras.tree.map_structure(lambda tensor: tuple(tensor.shape), returned)
     for variable, value in before:
         variable.assign(value)
@@ -204,38 +215,53 @@ def _check_labels(shape: Any, n_images: int, labels: np.ndarray) -> None:
 def _averaging(
     norm: keras.layers.BatchNormalization, looped: list[str]
 ) -> Iterator[None]:
-    """Let a layer train, and keep the plain average over its calls: often only one.
+    """Let a layer train, and keep the plain average of what it assigns: often one.
 
     Its name is added to `looped` if a graph, and not Python, calls it.
     """
-    call, momentum, calls = norm.call, norm.momentum, 0
-    frozen = not norm.trainable
+    call, momentum, frozen = norm.call, norm.momentum, not norm.trainable
     named = inspect.signature(call).parameters.values()
     hears = any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in named)
     mode = {"training": True} if hears else {}  # else it goes by the batch anyway
 
-    def counted(*args, **kwargs):
-        nonlocal calls
+    def trained(*args, **kwargs):
         if not tf.executing_eagerly():
             looped.append(norm.name)
-        calls += 1
-        norm.momentum = 1 - 1 / calls
-        if calls == 1:  # nothing is left of what is no number, either
-            for moving in (norm.moving_mean, norm.moving_variance):
-                value = tf.convert_to_tensor(moving)
-                moving.assign(tf.where(tf.math.is_finite(value), value, 0.0))
         return call(*args, **kwargs | mode)
 
-    norm.call = counted
+    norm.call, norm.momentum = trained, 0.0
+    for moving in (norm.moving_mean, norm.moving_variance):
+        if not np.isfinite(moving).all():  # 0 times that would still be no number
+            moving.assign(tf.zeros_like(moving))
     if frozen:  # or it would go on using the statistics it has
         norm.trainable = True
     try:
-        yield
+        with _averaged_values(norm.moving_mean), _averaged_values(norm.moving_variance):
+            yield
     finally:
         norm.momentum = momentum
         if frozen:
             norm.trainable = False
         del norm.call
+
+
+@contextmanager
+def _averaged_values(moving: keras.Variable) -> Iterator[None]:
+    """Assign the average of all that is assigned, by calls or for parts of a batch."""
+    assign, n = moving.assign, 0
+
+    def averaged(value):
+        nonlocal n
+        n += 1
+        keep = 1 - 1 / n
+        value = tf.cast(tf.convert_to_tensor(value), moving.dtype)
+        return assign(value if n == 1 else keep * moving + (1 - keep) * value)
+
+    moving.assign = averaged
+    try:
+        yield
+    finally:
+        del moving.assign
 
 
 def loss(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> float:
@@ -496,9 +522,9 @@ def _inputs(model: keras.Model, settings: tuple) -> Callable:
                 if inside is keras.activations.linear:
                     continue
                 if isinstance(part, ACTIVATIONS) or _is_activation(part):
-                    stack.enter_context(_watched(part, "call", seen))
+                    stack.enter_context(_watched(part, "call", seen, images))
                 elif callable(inside):
-                    stack.enter_context(_watched(part, "activation", seen))
+                    stack.enter_context(_watched(part, "activation", seen, images))
             logits, _ = _call(model, model.trainable_variables, images)
         hidden = [(part, before) for part, before, after in seen if after is not logits]
         if not hidden:  # TensorFlow would add its trace to an error raised here
@@ -530,15 +556,34 @@ def _is_activation(part: keras.Operation) -> bool:
     return not isinstance(part, keras.Layer) and type(part).__name__.lower() in names
 
 
+def _comes_of(tensor: tf.Tensor, images: tf.Tensor) -> bool:
+    """Whether a tensor of a graph is computed from images, or in another graph."""
+    if tensor.graph is not images.graph:
+        return True
+    waiting, seen = [tensor.op], set()
+    while waiting:
+        operation = waiting.pop()
+        if operation is images.op:
+            return True
+        if operation.name not in seen:
+            seen.add(operation.name)
+            waiting += [source.op for source in operation.inputs]
+    return False
+
+
 @contextmanager
-def _watched(part: keras.Operation, name: str, seen: list[tuple]) -> Iterator[None]:
-    """Note what a function of a layer or an operation is given and returns."""
+def _watched(
+    part: keras.Operation, name: str, seen: list[tuple], images: tf.Tensor
+) -> Iterator[None]:
+    """Note what a function of a layer or an operation makes of images."""
     function, is_own = getattr(part, name), name in vars(part)
     graph = tf.compat.v1.get_default_graph()
 
     def watched(*args, **kwargs):
         outputs = function(*args, **kwargs)
         inputs, *_ = [*args, *kwargs.values()]
+        if not isinstance(inputs, tf.Tensor) or not _comes_of(inputs, images):
+            return outputs  # it acts on a weight
         # In a loop or a condition it has a graph of its own, whose values end with it.
         whole = inputs.graph is graph
         seen.append((part, inputs if whole else None, outputs if whole else None))

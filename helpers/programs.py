@@ -132,6 +132,11 @@ def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
         )
     if len(images) == 0:
         raise ValueError("there are no images to predict: give at least one")
+    if len(getattr(model, "inputs", None) or [model]) > 1:
+        raise ValueError(
+            f"the model {model.name} takes several inputs, and predict gives one: let "
+            "a model of one input call it"
+        )
     if not takes(model, images):
         raise ValueError(
             f"the model takes images of shape {model.input_shape}, not "
@@ -279,6 +284,11 @@ class Network:
                     f"a builder returned {model!r}, no keras.Model: let it end in "
                     "`return model`"
                 )
+            if not hasattr(model, "built"):
+                raise ValueError(
+                    f"the __init__ of {type(model).__name__} lacks its first line, "
+                    "super().__init__(): add it"
+                )
             self._admit(model)
         self._builds += 1
         return model
@@ -309,12 +319,15 @@ class Network:
                 )
         _built.update(layers_of(model))
         if not model.built and isinstance(model, keras.Sequential):
-            model.build((None, *self.train.images.shape[1:]))
+            whole = (None, *self.train.images.shape[1:])
+            with _explained(model, whole):
+                model.build(whole)
         elif not model.built:  # a true call might move its generators and counters
             _traced(model, self.train.images)
         if not all(layer.built for layer in layers_of(model)):  # as a PReLU in a Dense
-            with suppress(Exception), keras.StatelessScope():
-                model(self.train.images[:2], training=False)
+            for training in (False, True):
+                with suppress(Exception), keras.StatelessScope():
+                    model(self.train.images[:2], training=training)
         shape = getattr(model, "input_shape", None)
         if isinstance(shape, tuple) and shape[:1] not in ((), (None,)):
             raise ValueError(
@@ -451,13 +464,21 @@ class Program:
             tf.errors.InternalError,  # half precision on a processor without it
             _NotForXLA,
         ):
+            self._define(self._update, jit_compile=False)
+            try:
+                self._first_steps(train, shapes)
+            except tf.errors.InvalidArgumentError as error:
+                sizes = " and ".join(str(size) for _, size in shapes)
+                raise ValueError(
+                    f"the model {self.model.name} cannot be trained in batches of "
+                    f"{sizes} images ({_fault(error)}): choose a batch_size that it "
+                    "can take, and that leaves no rest of another size"
+                ) from None
             warnings.warn(
                 "XLA cannot compile this training here: it runs uncompiled, with the "
                 "same results, more slowly.",
                 stacklevel=2,
             )
-            self._define(self._update, jit_compile=False)
-            self._first_steps(train, shapes)
         except tf.errors.OpError:
             raise
         except Exception as error:  # of Keras, TensorFlow or the model's own code
@@ -1118,12 +1139,19 @@ def _traced(model: keras.Model, images: tf.Tensor) -> Any:
     whole = keras.KerasTensor((None, *images.shape[1:]), images.dtype.name)
     hears = "training" in inspect.signature(model.call).parameters
     mode = {"training": False} if hears else {}
-    try:
+    with _explained(model, whole.shape):
         return model(whole, **mode)
-    except Exception as error:  # whatever its call makes of a symbolic tensor
+
+
+@contextmanager
+def _explained(model: keras.Model, shape: tuple) -> Iterator[None]:
+    """Say in a sentence what a model's call cannot make of a symbolic tensor."""
+    try:
+        yield
+    except Exception as error:
         raise ValueError(
             f"the model {type(model).__name__} cannot be compiled for images of shape "
-            f"{whole.shape} ({_said(error)}): let its call take these, and no numbers "
+            f"{shape} ({_said(error)}): let its call take these, and no numbers "
             "out of a tensor, nor the number of images, as `if`, `float`, `len` and "
             "`x.shape[0]` do: use keras.ops, with -1 in a reshape"
         ) from error
@@ -1137,6 +1165,12 @@ def _said(error: Exception) -> str:
     # Of a model's own error when Keras infers its shape, which may be Keras' in turn.
     text = text.rpartition("Error encountered:\n\n")[2].rpartition("\x1b[1m")[2]
     return " ".join(re.split(r"\.\s|\n\n", text.strip(), maxsplit=1)[0].split())
+
+
+def _fault(error: tf.errors.OpError) -> str:
+    """Return what an operation says, without where it stands."""
+    said = re.findall(r"^(.+)\n\s*\[\[", str(error), re.MULTILINE)
+    return said[-1].strip() if said else _said(error)
 
 
 def _values(variables: Sequence[keras.Variable]) -> Weights:

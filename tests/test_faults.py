@@ -457,8 +457,20 @@ class Block(keras.layers.Layer):
         return *shape[:-1], 8
 
 
+class Between(keras.layers.Layer):
+    """Passes on images, and lets a layer of its own act in training alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.aside = keras.layers.Dense(8)
+
+    def call(self, images, training=False):
+        return images + self.aside(images) if training else images
+
+
 @pytest.mark.parametrize(
-    "late", [Block, lambda: keras.layers.Dense(8, activation=keras.layers.PReLU())]
+    "late",
+    [Block, Between, lambda: keras.layers.Dense(8, activation=keras.layers.PReLU())],
 )
 def test_weights_that_a_call_makes_are_trained_as_by_fit(late):
     build = network(late)
@@ -898,6 +910,33 @@ def test_what_is_done_with_a_trained_model_changes_no_later_run(layers, use):
         alone = training.train({"m": network(*layers)}, TINY, **setting, **common)
         chosen = swept[swept["optimizer"] == setting["optimizer"]]
         assert list(chosen["test_loss"]) == list(alone["test_loss"])
+
+
+class Forgot(keras.Model):
+    def __init__(self):
+        self.last = 4
+
+
+class Grouped(keras.layers.Layer):
+    """Takes batches of so many images alone."""
+
+    def call(self, images, training=False):
+        if not training:
+            return images
+        groups = keras.ops.reshape(images, (-1, 8, images.shape[-1]))
+        groups = groups - keras.ops.mean(groups, axis=1, keepdims=True)
+        return keras.ops.reshape(groups, (-1, images.shape[-1]))
+
+
+def test_slips_of_students_are_named():
+    with pytest.raises(ValueError, match=r"Forgot lacks its first line, super\(\)"):
+        last_loss(Forgot)
+    with pytest.raises(ValueError, match=r"in batches of 28 and 8 images \(Input to"):
+        last_loss(network(Grouped), batch_size=28)
+    inputs = [keras.Input((4, 4)), keras.Input((4, 4))]
+    total = keras.layers.Flatten()(keras.ops.add(*inputs))
+    with pytest.raises(ValueError, match="takes several inputs, and predict gives one"):
+        training.predict(keras.Model(inputs, keras.layers.Dense(4)(total)), IMAGES)
 
 
 # --- probes --------------------------------------------------------------------------
@@ -1483,12 +1522,159 @@ def test_a_model_of_two_inputs_is_no_matter_of_the_images():
         probes.loss(model, np.zeros((2, 3, 5)), np.zeros(3, int))
 
 
+class Again(keras.layers.Layer):
+    """Saves memory, as Keras' own documentation has it."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(8)
+        self.again = keras.remat(self.dense.__call__)
+
+    def build(self, shape):
+        self.dense.build(shape)
+
+    def call(self, images):
+        return self.again(images)
+
+
 @newest
-def test_outputs_that_are_computed_twice_are_refused():
-    with keras.RematScope(mode="full"):
-        model = network()()
+@pytest.mark.parametrize("layers", [(), (Again,)])
+def test_outputs_that_are_computed_twice_are_refused(layers):
+    with keras.RematScope(mode=None if layers else "full"):
+        model = network(*layers)()
     with pytest.raises(ValueError, match=r"build it outside of a keras\.RematScope"):
         probes.gradient_norms(model, IMAGES, LABELS)
+
+
+class Parted(keras.layers.BatchNormalization):
+    """Normalizes each half of a batch by itself."""
+
+    def call(self, images, training=None):
+        if not training:
+            return super().call(images, training=False)
+        halves = keras.ops.split(images, 2)
+        return keras.ops.concatenate(
+            [super(Parted, self).call(h, True) for h in halves]
+        )
+
+
+def test_parts_of_a_batch_count_alike():
+    model = keras.Sequential([keras.Input((16,)), Parted()])
+    images = IMAGES.reshape(len(IMAGES), -1)
+    probes.reestimate(model, images)
+    halves = np.split(images.astype(np.float64), 2)
+    norm = model.layers[0]
+    np.testing.assert_allclose(norm.moving_mean, images.mean(axis=0), atol=1e-5)
+    variance = np.mean([half.var(axis=0) for half in halves], axis=0)
+    np.testing.assert_allclose(norm.moving_variance, variance, rtol=1e-4)
+
+
+class Aside(keras.Model):
+    """Has a layer, and may have an output, in training alone."""
+
+    def __init__(self, auxiliary=False):
+        super().__init__()
+        self.flat, self.last = keras.layers.Flatten(), keras.layers.Dense(4)
+        self.aside, self.auxiliary = keras.layers.Dense(4), auxiliary
+
+    def call(self, images, training=False):
+        flat = self.flat(images)
+        logits = self.last(flat)
+        if training:
+            aside = self.aside(flat)
+            return (logits, aside) if self.auxiliary else logits + aside
+        return logits
+
+
+def test_what_a_model_has_in_training_alone_is_seen():
+    model = Aside()
+    model(IMAGES)
+    norms = probes.gradient_norms(model, IMAGES, LABELS)
+    with tf.GradientTape() as tape:
+        loss = keras.losses.sparse_categorical_crossentropy(
+            LABELS, model(IMAGES, training=True), from_logits=True
+        )
+        loss = tf.reduce_mean(loss)
+    kernels = [model.last.kernel.value, model.aside.kernel.value]
+    expected = [np.linalg.norm(g) for g in tape.gradient(loss, kernels)]
+    np.testing.assert_allclose(sorted(norms), sorted(expected), rtol=1e-4)
+    other = Aside(auxiliary=True)
+    other(IMAGES)
+    with pytest.raises(ValueError, match="let it return logits alone"):
+        probes.loss(other, IMAGES, LABELS)
+
+
+class ScaledByAWeight(keras.layers.Layer):
+    """Scales by a weight that an activation keeps positive."""
+
+    def build(self, shape):
+        self.raw = self.add_weight(shape=shape[-1:], initializer="ones")
+        self.activation = keras.activations.softplus
+
+    def call(self, images):
+        return images * self.activation(self.raw) * self.activation(self.raw + 1.0)
+
+
+def test_an_activation_of_a_weight_is_not_one_of_units():
+    relu = keras.layers.Dense(8, "relu")
+    model = network(lambda: relu, ScaledByAWeight)()
+    found = probes.activation_inputs(model, IMAGES)
+    inputs = keras.Model(model.inputs, model.layers[2].output)(IMAGES, training=True)
+    expected = np.asarray(inputs) @ relu.kernel.numpy() + relu.bias.numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+class Served(keras.Model):
+    """Has compiled functions that no probe calls, and one that its call may call."""
+
+    def __init__(self, fast=False):
+        super().__init__()
+        self.flat, self.last = keras.layers.Flatten(), keras.layers.Dense(4)
+        self.fast = tf.function(self.apart) if fast else self.apart
+
+    def apart(self, images):
+        return self.last(self.flat(images))
+
+    @tf.function
+    def serve(self, images):
+        return self(images)
+
+    @property
+    def ready(self):
+        raise RuntimeError("not yet")
+
+    def call(self, images):
+        return self.fast(images)
+
+
+def test_only_compiled_functions_that_are_called_are_refused():
+    model = Served()
+    model(IMAGES)
+    assert len(probes.gradient_norms(model, IMAGES, LABELS)) == 1
+    model = Served(fast=True)
+    model(IMAGES)
+    with pytest.raises(ValueError, match=r"the fast of served.* is a tf\.function"):
+        probes.gradient_norms(model, IMAGES, LABELS)
+
+
+def test_a_setting_within_settings_may_be_changed():
+    class Configured(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.config = SimpleNamespace(norm=SimpleNamespace(scale=1.0))
+
+        def call(self, images):
+            return images * self.config.norm.scale
+
+    model = network(Configured)()
+    probes.loss(model, IMAGES, LABELS)
+    model.layers[3].config.norm.scale = 3.0
+    expected = keras.losses.sparse_categorical_crossentropy(
+        LABELS, model(IMAGES, training=True), from_logits=True
+    )
+    assert probes.loss(model, IMAGES, LABELS) == pytest.approx(
+        float(np.mean(expected)), rel=1e-5
+    )
 
 
 def test_an_exponential_is_an_activation():
@@ -1512,6 +1698,22 @@ def test_a_keras_layer_for_pictures_changes_each_grey_image_by_itself():
         for image, found in zip(split.images, other.images, strict=True):
             assert np.array_equal(found, image) or np.array_equal(found, image[::-1])
     assert not np.array_equal(TINY.train.images, flipped.train.images)
+    for held in (
+        keras.Sequential([keras.Sequential([keras.layers.RandomFlip("vertical")])]),
+        partial(keras.layers.RandomFlip("vertical"), training=True),
+        keras.Sequential(
+            [
+                keras.layers.Reshape((4, 4, 1)),
+                keras.layers.RandomFlip("vertical"),
+                keras.layers.Reshape((4, 4)),
+            ]
+        ),
+    ):
+        train = TINY.map(held).train.images
+        for image, found in zip(TINY.train.images, train, strict=True):
+            assert np.array_equal(found, image) or np.array_equal(found, image[::-1])
+    padded = TINY.map(keras.layers.ZeroPadding2D(1)).train.images
+    np.testing.assert_array_equal(padded[:, 1:-1, 1:-1], TINY.train.images)
     both = [keras.layers.Resizing(9, 9), keras.layers.Rescaling(2.0)]
     sizes = [s.images.shape[1:] for s in splits_of(TINY.map(keras.Sequential(both)))]
     assert sizes == [(9, 9)] * 3

@@ -342,6 +342,8 @@ def test_numbers_of_units_may_be_numpys():
         2,
     ]
     assert models.convnet([two], classes=two).output_shape == (None, 2)
+    for build in (models.mlp, models.convnet):
+        assert len(build(map(int, ["64", "32"])).weights) == 6
     assert models.resnet(np.array([1]), two, classes=two).output_shape == (None, 2)
 
 

@@ -98,6 +98,47 @@ def test_notebooks_stay_whole_however_they_are_shared_out(tmp_path, dist):
     assert "18 passed" in said, said
 
 
+@pytest.fixture
+def small(tmp_path):
+    """Return a copy of the repository with one notebook, in a folder `a [1]`."""
+    root = tmp_path / "a [1]"
+    for name in ("helpers", "tools"):
+        shutil.copytree(ROOT / name, root / name)
+    for name in ("conftest.py", "pyproject.toml", "sanitize.cfg"):
+        shutil.copy(ROOT / name, root)
+    (root / "notebooks").mkdir()
+    (root / "plots").mkdir()
+    (root / "tests").mkdir()
+    printing(root / "notebooks" / "one.ipynb", *COUNT)
+    return root
+
+
+def run_nbval(folder: Path, *options: str) -> subprocess.CompletedProcess:
+    """Run nbval where the conftest of a repository is found, and not given."""
+    command = [sys.executable, "-m", "pytest", "--nbval", "-p", "no:cacheprovider"]
+    free = {name: os.environ[name] for name in os.environ if name != "BN_PLOTS"}
+    return subprocess.run(
+        [*command, *options], cwd=folder, env=free, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [(), ("-n", "2"), ("--sanitize-with", "sanitize.cfg"), ("--current-env",)],
+)
+def test_nbval_by_any_of_its_options_runs_the_notebooks(small, options):
+    ended = run_nbval(small, *options)
+    assert "6 passed" in ended.stdout, ended.stdout + ended.stderr
+
+
+def test_workers_that_the_settings_do_not_reach_run_nothing(small):
+    ended = run_nbval(small.parent, "-n", "2", ".")
+    said = f"name what is to be run: pytest --nbval {small}/notebooks"
+    assert said in ended.stdout, ended.stdout + ended.stderr
+    assert "passed" not in ended.stdout
+    assert "6 passed" in run_nbval(small.parent, ".").stdout
+
+
 def test_any_way_to_import_tests_finds_what_they_need():
     command = [sys.executable, "-m", "pytest", "--import-mode=importlib", "-q"]
     command += ["--collect-only", "-p", "no:cacheprovider", "tests/test_pages.py"]

@@ -453,6 +453,14 @@ def test_the_lab_opens_for_root_as_in_the_dev_container(house, monkeypatch, user
     assert ("--allow-root" in dry_run(house, "lab")) == root
 
 
+def test_a_tool_that_is_interrupted_while_it_loads_says_so():
+    code = "import tools; raise KeyboardInterrupt"
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=notebooks.ROOT, capture_output=True, text=True
+    )
+    assert ended.stderr == "Interrupted: nothing was begun.\n"
+
+
 @MAKE
 @pytest.mark.parametrize("home", ["nowhere", "home"])
 def test_the_lab_opens_where_there_is_no_home(house, home):

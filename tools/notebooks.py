@@ -118,7 +118,9 @@ def said_clearly(interrupted: str = "Interrupted: all is as before.") -> Iterato
     except DamagedError as error:
         sys.exit(str(error))
     except OSError as error:
-        name = Path(error.filename or ".").name
+        if error.filename is None:  # it says all by itself
+            sys.exit(str(error))
+        name = Path(error.filename).name
         problem = error.strerror or str(error)
         sys.exit(
             f"{name} cannot be written ({problem}): make room or allow writing, then "
