@@ -362,15 +362,21 @@ def _plain(value: Any, depth: int = 8) -> Any:
 def hidden(model: keras.Model) -> str | None:
     """Say which layer hides what is in it in a tf.function, if one does."""
     for layer in layers_of(model):
+        compiled = [name for name, held in vars(layer).items() if _is_compiled(held)]
+        if not compiled and _is_of_keras(type(layer)):
+            continue
         for name in sorted(_called(layer)):
-            found = inspect.getattr_static(layer, name, None)
-            if hasattr(found, "get_concrete_function"):
+            if _is_compiled(inspect.getattr_static(layer, name, None)):
                 return (
                     f"the {name} of {layer.name} is a tf.function, which hides what is "
                     "in it: take the decorator away; training is compiled without it, "
                     "too"
                 )
     return None
+
+
+def _is_compiled(held: Any) -> bool:
+    return hasattr(held, "get_concrete_function")
 
 
 def _called(layer: keras.Layer) -> set[str]:
