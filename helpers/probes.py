@@ -532,9 +532,9 @@ def _inputs(model: keras.Model, settings: tuple) -> Callable:
         last, found = hidden[-1]
         if found is None or any(last is part for part in stepwise):
             return (
-                "the last hidden activation is computed step by step, in a loop, a "
-                "TimeDistributed or a recurrent cell: let one come after it, or call "
-                "its layer on all steps at once"
+                "the last hidden activation is computed step by step, in a "
+                "TimeDistributed, a recurrent cell or another loop: let one come after "
+                "it, or call its layer on all steps at once"
             ), logits
         return "", found
 

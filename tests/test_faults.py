@@ -1470,7 +1470,7 @@ def fori(inner, steps):
 @pytest.mark.parametrize("loop", [keras.ops.map, tf.map_fn, fori])
 def test_an_activation_in_a_loop_of_any_kind_is_refused(loop):
     model = in_steps(keras.layers.Dense(5, "relu"), loop)
-    with pytest.raises(ValueError, match="computed step by step, in a loop"):
+    with pytest.raises(ValueError, match="step by step, in a TimeDistributed"):
         probes.activation_inputs(model, STEPS)
 
 
