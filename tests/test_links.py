@@ -211,13 +211,13 @@ def test_notebooks_say_which_edition_they_need():
         f"to {digest}"
     )
     stated = f"EDITION = {EDITION}"
-    assert stated in next(iter(setup_cells(ROOT).values())).splitlines()[8]
+    assert stated in next(iter(setup_cells(ROOT).values())).splitlines()[7]
     assert (ROOT / "helpers/__init__.py").read_text().endswith(f"\n{stated}\n")
 
 
 def test_without_git_the_set_up_cell_names_it_and_works_afterwards(address, empty):
     said = set_up(empty, address, PATH=str(empty))
-    assert_says(said, "Install git, or copy the repository here, then run again.")
+    assert_says(said, "Install git or copy the repository here, then run again.")
     assert_works(set_up(empty, address), empty / "batch-normalization")
     shutil.move(empty / "batch-normalization", empty / "copied")
     assert_works(set_up(empty / "copied", None, PATH=str(empty)), empty / "copied")
@@ -282,7 +282,7 @@ def test_a_folder_of_the_same_name_and_another_repository_are_left_alone(
 
 def test_a_folder_that_is_gone_is_named(address, empty):
     gone = "import os, shutil; shutil.rmtree(os.getcwd())\n"
-    said = "The notebook's folder is gone: restart the kernel."
+    said = "Restart the kernel or copy the repository here, then run again."
     assert_says(set_up(empty, address, before=gone), said)
 
 
@@ -300,8 +300,8 @@ def test_an_old_copy_is_named_and_works_once_it_is_new(address, empty, content):
     (empty / "mine" / "helpers" / "__init__.py").write_text(content)
     inside = empty / "mine" / "notebooks"
     inside.mkdir()
-    said = f"{empty / 'mine'} is no whole, new copy: git pull there, "
-    said += "or copy it anew, then run again."
+    said = f"{empty / 'mine'} is no whole, new copy: git pull, "
+    said += "then run again."
     assert_says(set_up(inside, None), said)
     subprocess.run(["git", "checkout", "-q", "."], cwd=empty / "mine", check=True)
     assert_works(set_up(inside, None), empty / "mine")
@@ -310,10 +310,10 @@ def test_an_old_copy_is_named_and_works_once_it_is_new(address, empty, content):
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        (None, "Set BN_REPO_URL to the repository's address, then run again."),
+        (None, "Git cannot clone '': see why, or set BN_REPO_URL."),
         (
             "file:///nowhere/at/all",
-            "Git cannot clone file:///nowhere/at/all: mend what",
+            "Git cannot clone 'file:///nowhere/at/all': see why",
         ),
     ],
 )

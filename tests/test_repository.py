@@ -105,8 +105,7 @@ def test_notebook_follows_the_skeleton(nb):
 def test_code_is_short_enough_to_read(nb):
     for number, cell in enumerate(code(nb), 1):
         lines = cell.source.splitlines()
-        limit = 31 if "set-up" in tags(cell) else 25  # that one is collapsed
-        assert len(lines) <= limit, f"code cell {number} is long"
+        assert len(lines) <= 25, f"code cell {number} is long"
         assert max(map(len, lines)) <= 88, f"code cell {number} is wide"
         assert not lines[-1].rstrip().endswith(";"), f"code cell {number} ends in ;"
 
